@@ -1,0 +1,1 @@
+"""Tell the browser early what the page will need."""

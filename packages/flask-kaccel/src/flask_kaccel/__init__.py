@@ -1,0 +1,1 @@
+"""Hand file downloads to nginx."""

@@ -1,0 +1,1 @@
+"""Save uploads, somewhere, safely."""

@@ -1,0 +1,1 @@
+"""Stream enormous or endless answers with constant memory."""

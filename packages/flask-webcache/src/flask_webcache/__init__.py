@@ -1,0 +1,1 @@
+"""A compliant HTTP cache inside a Flask app."""

@@ -1,0 +1,41 @@
+"""Start the real parts of a deployment for a test, and stop them.
+
+Each server is a context manager that listens on a free loopback port, keeps its
+files in a temporary directory of its own, is ready when it is entered, and is
+stopped by its own process handle. :mod:`harness.fixtures` makes fixtures of them.
+"""
+
+from harness.apache import apache
+from harness.browser import browser
+from harness.memcached import memcached
+from harness.nginx import nginx
+from harness.redis import redis_server
+from harness.server import Server
+from harness.server import free_port
+from harness.server import require
+from harness.server import require_module
+from harness.wsgi import WSGI_SERVERS
+from harness.wsgi import gunicorn
+from harness.wsgi import serve
+from harness.wsgi import uwsgi
+from harness.wsgi import waitress
+from harness.wsgi import werkzeug_server
+
+
+__all__ = [
+    "WSGI_SERVERS",
+    "Server",
+    "apache",
+    "browser",
+    "free_port",
+    "gunicorn",
+    "memcached",
+    "nginx",
+    "redis_server",
+    "require",
+    "require_module",
+    "serve",
+    "uwsgi",
+    "waitress",
+    "werkzeug_server",
+]

@@ -1,0 +1,53 @@
+"""Servers that many tests share: one of each for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+import harness
+
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from harness.redis import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_session() -> Iterator[RedisServer]:
+    """One Redis for the session."""
+    with harness.redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_session: RedisServer) -> str:
+    """The URL of an empty Redis database."""
+    import redis
+
+    with redis.Redis.from_url(redis_session.url) as client:
+        client.flushall()
+    return redis_session.url
+
+
+@pytest.fixture(scope="session")
+def memcached_session() -> Iterator[harness.Server]:
+    """One Memcached for the session."""
+    with harness.memcached() as server:
+        yield server
+
+
+@pytest.fixture
+def memcached_url(memcached_session: harness.Server) -> str:
+    """The URL of a Memcached; its keys are the tests' own to keep apart."""
+    return f"memcached://{memcached_session.address}"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless Chromium for the session."""
+    with harness.browser() as browser:
+        yield browser

@@ -1,0 +1,150 @@
+"""Real WSGI servers, each running an app that a file defines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from harness.server import Server
+from harness.server import free_port
+from harness.server import listens
+from harness.server import require
+from harness.server import require_module
+from harness.server import running
+from harness.server import temporary_directory
+
+
+@contextlib.contextmanager
+def python_server(
+    name: str,
+    arguments: Callable[[int, Path], list[str]],
+    app: Path,
+    environ: Mapping[str, str] | None,
+) -> Iterator[Server]:
+    port = free_port()
+    with temporary_directory(name) as directory:
+        server = Server(
+            name,
+            arguments(port, directory),
+            port,
+            directory,
+            listens,
+            {"PYTHONPATH": str(app.parent), "PYTHONUNBUFFERED": "1", **(environ or {})},
+        )
+        with running(server):
+            yield server
+
+
+def gunicorn(
+    app: Path,
+    *options: str,
+    worker: str = "sync",
+    workers: int = 1,
+    environ: Mapping[str, str] | None = None,
+) -> AbstractContextManager[Server]:
+    """Run gunicorn.
+
+    :param app: the file that defines ``app``.
+    :param options: further options of the command.
+    :param worker: the worker class: ``sync``, ``gthread`` or ``gevent``.
+    :param environ: variables beside the test's own.
+    """
+    require_module("gunicorn", "pip install gunicorn")
+    if worker == "gevent":
+        require_module("gevent", "pip install gevent")
+    threads = ["--threads", "8"] if worker == "gthread" else []
+    return python_server(
+        f"gunicorn-{worker}",
+        lambda port, directory: [
+            sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
+            "--worker-class", worker, "--workers", str(workers), *threads,
+            "--graceful-timeout", "2", "--worker-tmp-dir", str(directory),
+            "--no-control-socket", *options, f"{app.stem}:app",
+        ],
+        app,
+        environ,
+    )  # fmt: skip
+
+
+def waitress(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run waitress.
+
+    :param app: the file that defines ``app``.
+    """
+    require_module("waitress", "pip install waitress")
+    return python_server(
+        "waitress",
+        lambda port, _: [
+            sys.executable, "-m", "waitress", "--listen", f"127.0.0.1:{port}",
+            *options, f"{app.stem}:app",
+        ],
+        app,
+        environ,
+    )  # fmt: skip
+
+
+def werkzeug_server(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run the development server, as ``flask run`` does.
+
+    :param app: the file that defines ``app``.
+    """
+    return python_server(
+        "werkzeug",
+        lambda port, _: [
+            sys.executable, "-m", "flask", "--app", str(app), "run",
+            "--host", "127.0.0.1", "--port", str(port), *options,
+        ],
+        app,
+        environ,
+    )  # fmt: skip
+
+
+def uwsgi(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run uWSGI, whose plugin is Debian's Python with this one's packages.
+
+    :param app: the file that defines ``app``.
+    """
+    program = require("uwsgi", "apt-get install uwsgi-core uwsgi-plugin-python3")
+    packages = ":".join(entry for entry in sys.path if entry.endswith("-packages"))
+    return python_server(
+        "uwsgi",
+        lambda port, _: [
+            program, "--plugin", "python3", "--http11-socket", f"127.0.0.1:{port}",
+            "--threads", "8", "--die-on-term", "--need-app",
+            *options, "--wsgi", f"{app.stem}:app",
+        ],
+        app,
+        {"PYTHONPATH": f"{app.parent}:{packages}", **(environ or {})},
+    )  # fmt: skip
+
+
+#: Every server and worker class that the extensions have to run under.
+WSGI_SERVERS = (
+    "gunicorn-sync",
+    "gunicorn-gthread",
+    "gunicorn-gevent",
+    "waitress",
+    "werkzeug",
+)
+
+
+def serve(
+    name: str, app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run the server of one of the names in :data:`WSGI_SERVERS`, or ``uwsgi``."""
+    if name.startswith("gunicorn-"):
+        worker = name.removeprefix("gunicorn-")
+        return gunicorn(app, *options, worker=worker, environ=environ)
+    server = {"waitress": waitress, "werkzeug": werkzeug_server, "uwsgi": uwsgi}[name]
+    return server(app, *options, environ=environ)
