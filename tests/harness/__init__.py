@@ -7,9 +7,10 @@ stopped by its own process handle. :mod:`harness.fixtures` makes fixtures of the
 
 from harness.apache import apache
 from harness.browser import browser
-from harness.memcached import memcached
+from harness.databases import RedisServer
+from harness.databases import memcached
+from harness.databases import redis_server
 from harness.nginx import nginx
-from harness.redis import redis_server
 from harness.server import Server
 from harness.server import free_port
 from harness.server import require
@@ -24,6 +25,7 @@ from harness.wsgi import werkzeug_server
 
 __all__ = [
     "WSGI_SERVERS",
+    "RedisServer",
     "Server",
     "apache",
     "browser",

@@ -13,18 +13,16 @@ import harness
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from harness.redis import RedisServer
-
 
 @pytest.fixture(scope="session")
-def redis_session() -> Iterator[RedisServer]:
+def redis_session() -> Iterator[harness.RedisServer]:
     """One Redis for the session."""
     with harness.redis_server() as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(redis_session: RedisServer) -> str:
+def redis_url(redis_session: harness.RedisServer) -> str:
     """The URL of an empty Redis database."""
     import redis
 

@@ -96,7 +96,7 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - a server of ours
+            self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -26,6 +26,7 @@ def python_server(
     app: Path,
     environ: Mapping[str, str] | None,
 ) -> Iterator[Server]:
+    """Run a server that imports the app's file."""
     port = free_port()
     with temporary_directory(name) as directory:
         server = Server(

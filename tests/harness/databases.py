@@ -1,14 +1,16 @@
-"""A real Redis."""
+"""A real Redis and a real Memcached."""
 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.server import Server
 from harness.server import free_port
+from harness.server import listens
 from harness.server import require
 from harness.server import running
 from harness.server import temporary_directory
@@ -45,5 +47,20 @@ def redis_server() -> Iterator[RedisServer]:
             "--dir", str(directory), "--save", "", "--appendonly", "yes",
         ]  # fmt: skip
         server = RedisServer("redis", command, port, directory, answers_ping)
+        with running(server):
+            yield server
+
+
+@contextlib.contextmanager
+def memcached() -> Iterator[Server]:
+    """Run Memcached with 64 MiB."""
+    program = require("memcached", "apt-get install memcached")
+    port = free_port()
+    with temporary_directory("memcached") as directory:
+        command = [
+            program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64",
+            "-u", getpass.getuser(),
+        ]  # fmt: skip
+        server = Server("memcached", command, port, directory, listens)
         with running(server):
             yield server

@@ -1,0 +1,145 @@
+"""Every task of the workspace: ``nox --list``."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nox
+
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["tests", "lint", "typecheck"]
+
+ROOT = Path(__file__).parent
+WORKSPACE = nox.project.load_toml("pyproject.toml")
+PACKAGES = tuple(sorted(path.name for path in (ROOT / "packages").iterdir()))
+# A deprecation met by a test is a failure, in development mode too.
+STRICT_PYTHON = ("python", "-W", "error", "-X", "dev")
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group of the workspace."""
+    return list(nox.project.dependency_groups(WORKSPACE, name))
+
+
+def metadata(package: str) -> nox.project.TOMLDict:  # type: ignore[name-defined]
+    """Return a package's ``[project]`` table."""
+    return nox.project.load_toml(f"packages/{package}/pyproject.toml")["project"]
+
+
+def install_workspace(session: nox.Session, *groups: str) -> None:
+    """Install all packages, editable, with their extras."""
+    arguments = []
+    for package in PACKAGES:
+        extras = ",".join(metadata(package).get("optional-dependencies", {}))
+        arguments += ["-e", f"packages/{package}[{extras}]"]
+    requirements = [line for name in groups for line in group(name)]
+    session.install(*arguments, *requirements)
+
+
+@contextmanager
+def built(session: nox.Session, package: str) -> Iterator[tuple[Path, Path]]:
+    """Build a package and yield its wheel and its unpacked sdist."""
+    session.install("build")
+    # Outside the workspace, so that a test finds none of its configuration.
+    with tempfile.TemporaryDirectory() as directory:
+        session.run(
+            "python", "-m", "build", "--outdir", directory, f"packages/{package}",
+            silent=True,
+        )  # fmt: skip
+        (wheel,) = Path(directory).glob("*.whl")
+        (sdist,) = Path(directory).glob("*.tar.gz")
+        with tarfile.open(sdist) as archive:
+            archive.extractall(directory, filter="data")
+        yield wheel, Path(directory, sdist.name.removesuffix(".tar.gz"))
+
+
+def run_own_tests(session: nox.Session, sdist: Path) -> None:
+    """Run the tests that travel in a package's sdist."""
+    with session.chdir(sdist):
+        session.run(*STRICT_PYTHON, "-m", "pytest", "-q", "tests", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests, against every server that is installed."""
+    install_workspace(session, "tests")
+    session.run(*STRICT_PYTHON, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES)
+def isolated(session: nox.Session, package: str) -> None:
+    """Run a package's own tests on its wheel, with nothing else installed."""
+    with built(session, package) as (wheel, sdist):
+        session.install(str(wheel), *group("package-tests"))
+        run_own_tests(session, sdist)
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES)
+def lowest(session: nox.Session, package: str) -> None:
+    """Run a package's own tests with the oldest versions that it allows."""
+    project = metadata(package)
+    extras = project.get("optional-dependencies", {})
+    allowed = [
+        *project["dependencies"],
+        *(line for key in extras for line in extras[key]),
+    ]
+    oldest = [requirement.replace(">=", "==") for requirement in allowed]
+    with built(session, package) as (wheel, sdist):
+        session.install(str(wheel), *oldest, *group("package-tests"))
+        run_own_tests(session, sdist)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Check types, strictly by mypy and once more by pyright."""
+    install_workspace(session, "typecheck")
+    for package in PACKAGES:
+        # One run each, because every package has a conftest of its own.
+        session.run("mypy", f"packages/{package}/src", f"packages/{package}/tests")
+    session.run("mypy", "tests", "demo")
+    session.run("pyright")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the distributions into ``dist`` and check their metadata."""
+    session.install("build", "twine")
+    for package in session.posargs or PACKAGES:
+        session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
+    session.run("twine", "check", "--strict", *map(str, (ROOT / "dist").iterdir()))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks, or those named: ``nox -s bench -- store``."""
+    install_workspace(session, "bench")
+    names = session.posargs or sorted(
+        p.stem for p in (ROOT / "benchmarks").glob("*.py")
+    )
+    for name in names:
+        session.run("python", f"benchmarks/{name}.py")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demo: ``nox -s demo``, or ``nox -s demo -- --nginx``."""
+    install_workspace(session, "demo")
+    session.run("python", "-m", "demo", *session.posargs)
