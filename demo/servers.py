@@ -1,0 +1,112 @@
+"""The processes that the demo consists of, each stopped with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask_kaccel.nginx import locations
+
+from demo import create_app
+
+
+Config = dict[str, Any]
+READY_SECONDS = 30
+STOP_SECONDS = 10
+
+
+def free_port() -> int:
+    """Return a loopback port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def listens(port: int) -> bool:
+    """Tell whether something listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def port_or_free(port: int) -> int:
+    """Return a port, or a free one where it is taken."""
+    return free_port() if listens(port) else port
+
+
+@contextmanager
+def process(
+    command: list[str], port: int, environ: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the end of the block, from when it listens."""
+    with subprocess.Popen(command, env={**os.environ, **environ}) as server:
+        try:
+            deadline = time.monotonic() + READY_SECONDS
+            while not listens(port):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"{command[0]} did not start; see above.")
+                time.sleep(0.05)
+            yield server
+        finally:
+            server.terminate()
+            try:
+                server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def gunicorn(port: int, config: Config) -> Any:
+    """Run the site, on threads because live pages keep one each."""
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
+        "--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "2",
+        "--log-level", "warning", "--no-control-socket", "demo:create_app()",
+    ]  # fmt: skip
+    environ = {f"FLASK_{key}": json.dumps(value) for key, value in config.items()}
+    return process(command, port, environ)
+
+
+def behind_nginx(upstream: int) -> Config:
+    """Return the configuration of the site behind nginx."""
+    return {
+        "KACCEL_HOST": f"127.0.0.1:{upstream}",
+        "KACCEL_FILES_PATH": create_app().config["STORE_PATH"],
+        "KACCEL_REDIRECT_PATH": "/_files/",
+        # Old versions of nginx take a 103 for the page.
+        "FIREHOSE_EARLY_HINTS": False,
+    }
+
+
+@contextmanager
+def nginx(port: int, upstream: int, config: Config) -> Iterator[None]:
+    """Run nginx in front of the site, with the locations that flask-kaccel makes."""
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        sys.exit("nginx is not installed; on Debian: apt-get install nginx-light")
+    template = (Path(__file__).parent / "nginx.conf").read_text()
+    with tempfile.TemporaryDirectory(prefix="demo-nginx-") as directory:
+        conf = Path(directory, "nginx.conf")
+        values = {
+            "DIRECTORY": directory,
+            "PORT": str(port),
+            "UPSTREAM": f"127.0.0.1:{upstream}",
+            "USER": "user root;" if os.geteuid() == 0 else "",
+            "LOCATIONS": locations(create_app(**config)),
+        }
+        for name, value in values.items():
+            template = template.replace(f"@{name}@", value)
+        conf.write_text(template)
+        command = [program, "-e", f"{directory}/error.log", "-c", str(conf)]
+        with process(command, port, {}):
+            yield
