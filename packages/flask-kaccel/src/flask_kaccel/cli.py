@@ -1,0 +1,51 @@
+"""The commands under ``flask kaccel``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from flask_kaccel.check import Deployment
+
+
+if TYPE_CHECKING:
+    from flask_kaccel.extension import State
+
+commands = AppGroup("kaccel", help="Hand file downloads to nginx.")
+
+
+@commands.command("nginx")
+@click.option(
+    "--upstream",
+    metavar="URL",
+    help="Where the app listens: print the block that passes requests to it too.",
+)
+def nginx_command(upstream: str | None) -> None:
+    """Print the nginx location blocks for this app's configuration."""
+    state: State = current_app.extensions["kaccel"]
+    click.echo(state.nginx_configuration(upstream), nl=False)
+
+
+@commands.command("check")
+@click.argument("url")
+def check_command(url: str) -> None:
+    """Check a running site, given the URL of any file that it sends.
+
+    The file has to come through the server in front, and nothing internal may be
+    reachable or shown.
+    """
+    state: State = current_app.extensions["kaccel"]
+    problems = 0
+    try:
+        for finding in Deployment(url, state.locations.all).findings():
+            problems += finding.problem is not None
+            mark = "ok  " if finding.problem is None else "FAIL"
+            note = "" if finding.problem is None else f": {finding.problem}"
+            click.echo(f"{mark} {finding.what}{note}")
+    except OSError as error:
+        raise click.ClickException(f"{url} does not answer: {error}") from error
+    if problems:
+        raise click.ClickException(f"{problems} of the checks failed")

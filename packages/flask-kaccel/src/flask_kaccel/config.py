@@ -1,0 +1,182 @@
+"""The configuration: read once, when the app starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+from typing import Literal
+from typing import get_args
+
+from flask_kaccel.exceptions import ConfigError
+from flask_kaccel.files import Location
+from flask_kaccel.files import absolute
+from flask_kaccel.headers import CHARSET_NAME
+from flask_kaccel.headers import DEFAULT_CHARSET
+from flask_kaccel.headers import EXPIRES
+from flask_kaccel.headers import INTERNAL_PREFIX
+from flask_kaccel.headers import LIMIT
+from flask_kaccel.headers import Rule
+
+
+PREFIX = "KACCEL_"
+Backend = Literal["nginx", "x-sendfile", "flask"]
+HOST = re.compile(r"[^\s/@?#]+")
+SECRET = re.compile(r"[\w-]{16,}", re.ASCII)
+STORE = re.compile(r"https?://[\w.:\[\]-]+/(?:[\w.~%-]+/)*", re.ASCII)
+
+
+def _optional(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or accepts(value)
+
+
+def _is_directory(value: object) -> bool:
+    """Tell whether a value names a directory, but not the whole file system."""
+    if not isinstance(value, str | os.PathLike):
+        return False
+    path = os.fspath(value)
+    return isinstance(path, str) and bool(path.strip("/")) and "\0" not in path
+
+
+DIRECTORY = Rule(
+    _is_directory,
+    "give a directory, absolute or relative to the app's root_path, other than '/'",
+)
+SOURCE = Rule(
+    lambda value: (
+        STORE.fullmatch(value) is not None
+        if isinstance(value, str) and "://" in value
+        else _is_directory(value)
+    ),
+    "map directories other than '/', and URLs that end with a slash",
+)
+RULES = {
+    "backend": Rule(
+        _optional(lambda value: isinstance(value, str) and value in get_args(Backend)),
+        "give 'nginx', 'x-sendfile' or 'flask', or None for nginx where a prefix is "
+        "configured and Flask where none is",
+    ),
+    "buffer": Rule(lambda value: isinstance(value, bool), "give True or False"),
+    "cache_expires": EXPIRES,
+    "charset": CHARSET_NAME,
+    "files_path": Rule(_optional(DIRECTORY.accepts), DIRECTORY.remedy),
+    "host": Rule(
+        _optional(lambda value: isinstance(value, str) and bool(HOST.fullmatch(value))),
+        "give the host and port at which the app itself listens, such as "
+        "'127.0.0.1:8000'",
+    ),
+    "limit_rate": LIMIT,
+    "mappings": Rule(
+        lambda value: isinstance(value, Mapping),
+        "give a dictionary from directory or URL to internal prefix",
+    ),
+    "redirect_path": Rule(_optional(INTERNAL_PREFIX.accepts), INTERNAL_PREFIX.remedy),
+    "secret": Rule(
+        _optional(
+            lambda value: isinstance(value, str) and bool(SECRET.fullmatch(value))
+        ),
+        "give at least 16 letters, digits, '-' and '_', such as "
+        "secrets.token_urlsafe() makes",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The facts of the deployment; the README has what each means."""
+
+    backend: Backend | None = None
+    buffer: bool = True
+    cache_expires: int | datetime | None = None
+    charset: str | None = DEFAULT_CHARSET
+    files_path: str | os.PathLike[str] | None = None
+    host: str | None = None
+    limit_rate: int | None = None
+    mappings: Mapping[str | os.PathLike[str], str] = field(default_factory=dict)
+    redirect_path: str | None = None
+    secret: str | None = None
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any]) -> Config:
+        """Read the keys that start with the prefix.
+
+        :raises ConfigError: the first key whose value cannot be carried out.
+        """
+        values = {
+            it.name: config[PREFIX + it.name.upper()]
+            for it in fields(cls)
+            if PREFIX + it.name.upper() in config
+        }
+        for name, value in values.items():
+            _check(RULES[name], name, value)
+        made = cls(**values)
+        made._check_together()
+        return made
+
+    def _check_together(self) -> None:
+        for source, prefix in self.mappings.items():
+            _check(SOURCE, "mappings", source)
+            _check(INTERNAL_PREFIX, "mappings", prefix)
+        if self.redirect_path and self.files_path is None:
+            raise ConfigError(
+                "KACCEL_FILES_PATH",
+                None,
+                "give the directory of which KACCEL_REDIRECT_PATH is the prefix",
+            )
+        if self.backend == "x-sendfile" and not (self.files_path or self.mappings):
+            raise ConfigError(
+                "KACCEL_BACKEND",
+                self.backend,
+                "set KACCEL_FILES_PATH to the directory whose files may be sent",
+            )
+
+    def locations(self, root_path: str) -> list[Location]:
+        """Return the mapping, with relative directories under the app's root.
+
+        :raises ConfigError: two sources that are one, or two prefixes of which nginx
+            could not tell which one is meant.
+        """
+        locations = list(self._locations(root_path))
+        for index, location in enumerate(locations):
+            for other in locations[:index]:
+                if location.source == other.source or _overlap(location, other):
+                    raise ConfigError(
+                        "KACCEL_MAPPINGS",
+                        self.mappings,
+                        f"{location.source!r} and {other.source!r} share a directory "
+                        "or a prefix; give each its own",
+                    )
+        return locations
+
+    def _locations(self, root_path: str) -> Iterator[Location]:
+        if self.files_path is not None:
+            yield Location(absolute(self.files_path, root_path), self.redirect_path)
+        for source, prefix in self.mappings.items():
+            is_store = isinstance(source, str) and "://" in source
+            path = str(source) if is_store else absolute(source, root_path)
+            yield Location(path, prefix)
+
+    @property
+    def delivery(self) -> Backend:
+        """Who sends the files."""
+        if self.backend is not None:
+            return self.backend
+        return "nginx" if self.redirect_path or self.mappings else "flask"
+
+
+def _check(rule: Rule, name: str, value: object) -> None:
+    if not rule.accepts(value):
+        raise ConfigError(PREFIX + name.upper(), value, rule.remedy)
+
+
+def _overlap(one: Location, other: Location) -> bool:
+    if one.prefix is None or other.prefix is None:
+        return False
+    return one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)

@@ -1,0 +1,131 @@
+"""Turn a response that has a file's headers into one that delivers the file."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.http import http_date
+from werkzeug.wsgi import wrap_file
+
+from flask_kaccel.files import File
+from flask_kaccel.ranges import Answer
+from flask_kaccel.ranges import Spans
+from flask_kaccel.ranges import answer
+from flask_kaccel.ranges import content_range
+from flask_kaccel.ranges import epoch
+from flask_kaccel.ranges import multipart
+
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.wrappers import Response
+
+#: ``flask kaccel check`` asks with it who sends; nginx drops the reply.
+CHECK_HEADER = "X-Kaccel-Check"
+#: Headers of a file that an error must not inherit.
+OF_THE_FILE = (
+    "Accept-Ranges",
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Type",
+    "ETag",
+    "Expires",
+    "Last-Modified",
+)
+
+
+class HandedOver:
+    """The empty body of a response whose file another server sends.
+
+    It has no length, so that whatever post-processes bodies takes it for a stream and
+    leaves it alone.
+    """
+
+    def __init__(self, file: File | None) -> None:
+        self.file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+
+def hand_over(response: Response, name: str, value: str, file: File | None) -> None:
+    """Let the server in front send the body.
+
+    :param name: the header that the server understands.
+    """
+    response.response = HandedOver(file)
+    response.direct_passthrough = True
+    # nginx closes its connection to the app over any other length.
+    response.headers["Content-Length"] = "0"
+    response.headers[name] = value
+
+
+def take_back(response: Response) -> File | None:
+    """Undo :func:`hand_over`; return the file that has to be sent from here."""
+    body = response.response
+    if not isinstance(body, HandedOver) or body.file is None:
+        return None
+    for name in list(response.headers.keys()):
+        if name.lower().startswith(("x-accel-", "x-sendfile")):
+            del response.headers[name]
+    return body.file
+
+
+def send_here(response: Response, file: File, environ: WSGIEnvironment) -> None:
+    """Send a file from this process, with the validators that nginx gives it.
+
+    A status other than 200 keeps the whole file as its body.
+
+    :raises OSError: the file cannot be read.
+    """
+    headers = response.headers
+    headers["Accept-Ranges"] = "bytes"
+    headers["ETag"] = file.etag
+    headers.setdefault("Last-Modified", http_date(file.modified))
+    request_headers = EnvironHeaders(environ)
+    if CHECK_HEADER in request_headers:
+        headers[CHECK_HEADER] = "flask"
+    found = Answer(response.status_code)
+    if found.status == 200 and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        modified = epoch(headers["Last-Modified"]) or 0
+        found = answer(request_headers, file.etag, modified, file.size)
+    response.status_code = found.status
+    if found.status in (304, 412, 416):
+        _set_no_body(response, file)
+    else:
+        _set_body(response, file, found.spans, environ)
+
+
+def _set_no_body(response: Response, file: File) -> None:
+    response.response = []
+    response.headers["Content-Length"] = "0"
+    if response.status_code != 304:
+        for name in OF_THE_FILE:
+            response.headers.pop(name, None)
+    if response.status_code == 416:
+        response.headers["Content-Range"] = f"bytes */{file.size}"
+
+
+def _set_body(
+    response: Response, file: File, spans: tuple[range, ...], environ: WSGIEnvironment
+) -> None:
+    stream = Path(file.path).open("rb")  # noqa: SIM115 - the response closes it
+    response.direct_passthrough = True
+    if not spans:
+        response.response = wrap_file(environ, stream)
+        response.content_length = file.size
+        return
+    parts: list[bytes | range] = list(spans)
+    if len(spans) == 1:
+        response.headers["Content-Range"] = content_range(spans[0], file.size)
+    else:
+        boundary = secrets.token_hex(16)
+        of_each = response.headers["Content-Type"]
+        parts = multipart(spans, file.size, of_each, boundary)
+        response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+    response.response = Spans(stream, parts)
+    response.content_length = sum(map(len, parts))

@@ -1,0 +1,393 @@
+"""The extension: the rules, tied to Flask."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from typing import TypedDict
+from typing import TypeVar
+from typing import Unpack
+from typing import cast
+from urllib.parse import quote
+
+from flask import Flask
+from flask import Response
+from flask import abort
+from flask import current_app
+from flask import request
+from werkzeug.http import http_date
+from werkzeug.security import safe_join
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from flask_kaccel.cli import commands
+from flask_kaccel.config import Config
+from flask_kaccel.delivery import HandedOver
+from flask_kaccel.delivery import hand_over
+from flask_kaccel.delivery import send_here
+from flask_kaccel.delivery import take_back
+from flask_kaccel.exceptions import ConfigError
+from flask_kaccel.exceptions import SetupError
+from flask_kaccel.files import File
+from flask_kaccel.files import Locations
+from flask_kaccel.files import absolute
+from flask_kaccel.files import base_name
+from flask_kaccel.files import find_file
+from flask_kaccel.files import suffix
+from flask_kaccel.headers import DEFAULT_CHARSET
+from flask_kaccel.headers import INTERNAL_PREFIX
+from flask_kaccel.headers import REDIRECT
+from flask_kaccel.headers import accel_headers
+from flask_kaccel.headers import cache_control
+from flask_kaccel.headers import content_disposition
+from flask_kaccel.headers import content_type
+from flask_kaccel.headers import guess_mimetype
+from flask_kaccel.nginx import SECRET_HEADER
+from flask_kaccel.nginx import app_location
+from flask_kaccel.nginx import locations_text
+
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.wrappers import Request
+
+AnyResponse = TypeVar("AnyResponse", bound=WerkzeugResponse)
+Path = str | os.PathLike[str]
+
+
+class FileOptions(TypedDict, total=False):
+    """What Flask's own ``send_file`` takes too."""
+
+    mimetype: str | None
+    as_attachment: bool
+    download_name: str | None
+    max_age: int | None
+    last_modified: datetime | float | None
+
+
+class SendFileOptions(FileOptions, total=False):
+    """The keywords of :meth:`Kaccel.send_file`."""
+
+    redirect: str | None
+    buffering: bool | None
+    charset: str | None
+    expires: int | datetime | None
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the extension knows of one app."""
+
+    config: Config
+    locations: Locations
+    static: bool
+
+    def server_in_front(self) -> str | None:
+        """Return the kind of server that forwarded the request, if it sends files."""
+        delivery = self.config.delivery
+        if delivery == "flask":
+            return None
+        if self.config.secret is not None:
+            given = request.headers.get(SECRET_HEADER, "").encode("latin-1")
+            if not hmac.compare_digest(given, self.config.secret.encode()):
+                return None
+        # A request to the app's own address did not come through a server.
+        direct = self.config.host is not None and request.host == self.config.host
+        return None if direct else delivery
+
+    def nginx_configuration(self, upstream: str | None) -> str:
+        """Return the text of :func:`nginx_locations`."""
+        text = locations_text(self.locations.all)
+        if upstream is None:
+            return text
+        return f"{text}\n{app_location(upstream, self.config.secret)}"
+
+
+class Kaccel:
+    """Sends files by nginx where nginx is, and by Flask where it is not.
+
+    :param static: make Flask's own ``send_file``, ``send_from_directory`` and static
+        files go the same way.
+    """
+
+    def __init__(self, app: Flask | None = None, *, static: bool = False) -> None:
+        self.static = static
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set up an app.
+
+        :raises ConfigError: a configuration value is wrong.
+        :raises SetupError: the app is set up already.
+        """
+        if "kaccel" in app.extensions:
+            raise SetupError(f"Kaccel is set up already on {app.name!r}.")
+        config = Config.from_mapping(app.config)
+        locations = Locations(config.locations(app.root_path))
+        app.extensions["kaccel"] = State(config, locations, self.static)
+        app.after_request(_finish)
+        app.cli.add_command(commands)
+        if self.static:
+            # Flask then names the file in a header, and reads nothing.
+            app.config["USE_X_SENDFILE"] = True
+            app.response_class = type("Response", (_Deferred, app.response_class), {})
+
+    def filesize(self, file_path: Path) -> int | None:
+        """Return a file's size in bytes, or ``None`` where there is no such file."""
+        file = find_file(os.fspath(file_path), None)
+        return None if file is None else file.size
+
+    def filename(self, file_path: Path) -> str | None:
+        """Return the last part of a path, or ``None`` where the path has none."""
+        return base_name(os.fspath(file_path)) or None
+
+    def extension(self, file_path: Path) -> str | None:
+        """Return the suffix of a path with its dot, or ``None`` where it has none."""
+        return suffix(os.fspath(file_path)) or None
+
+    def mimetype(self, file_path: Path) -> str:
+        """Return a type by a file's name, ``application/octet-stream`` if unknown."""
+        return guess_mimetype(self.filename(file_path) or "")
+
+    def send_from_directory(
+        self, filename: Path, **options: Unpack[FileOptions]
+    ) -> Response | None:
+        """Send a file of ``KACCEL_FILES_PATH`` with the configured settings.
+
+        :param filename: a path below the directory; it may come from a client.
+        :param options: the keywords of :meth:`send_file` that follow ``limit``.
+        :return: ``None`` where there is no such file.
+        :raises ConfigError: the directory is not configured.
+        """
+        config = _state().config
+        if config.files_path is None:
+            raise ConfigError(
+                "KACCEL_FILES_PATH", None, "set it to the directory of the files"
+            )
+        directory = absolute(config.files_path, current_app.root_path)
+        path = safe_join(directory, os.fspath(filename))
+        if path is None:
+            return None
+        return self.send_file(
+            path,
+            buffering=config.buffer,
+            charset=config.charset,
+            expires=config.cache_expires,
+            limit=config.limit_rate,
+            **options,
+        )
+
+    def send_file(
+        self,
+        file_path: Path,
+        redirect: str | None = None,
+        buffering: bool | None = True,
+        charset: str | None = DEFAULT_CHARSET,
+        expires: int | datetime | None = None,
+        limit: int | None = None,
+        *,
+        mimetype: str | None = None,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        max_age: int | None = None,
+        last_modified: datetime | float | None = None,
+    ) -> Response | None:
+        """Send a file.
+
+        :param file_path: absolute or below the app's ``root_path``. Never pass what a
+            client sent; :meth:`send_from_directory` is for that.
+        :param redirect: another internal location over the directory that the mapping
+            names, in place of the mapping's prefix.
+        :param buffering: ``False`` tells nginx not to buffer.
+        :param charset: what a text type says, and what nginx is told where it is not
+            UTF-8.
+        :param expires: seconds, or the moment, for nginx's cache.
+        :param limit: bytes per second; 0 lifts the location's own limit.
+        :param mimetype: by default guessed from the name.
+        :param download_name: by default the file's name.
+        :param max_age: seconds for the client's cache; by default the app's
+            ``SEND_FILE_MAX_AGE_DEFAULT``.
+        :param last_modified: by default the file's own time, which nginx always sends.
+        :return: ``None`` where the file is missing, no regular file, or outside the
+            configured directories.
+        :raises InvalidValueError: a value that nginx would ignore.
+        """
+        if redirect is not None:
+            INTERNAL_PREFIX.check("redirect", redirect)
+        path = absolute(file_path, current_app.root_path)
+        name = download_name or base_name(path)
+        kind = content_type(mimetype or guess_mimetype(name), charset)
+        told = charset != DEFAULT_CHARSET and "charset=" in kind
+        accel = accel_headers(
+            buffering=None if buffering is True else buffering,
+            charset=charset if told else None,
+            expires=expires,
+            limit=limit,
+        )
+        file = _state().locations.file(path)
+        if file is None:
+            return None
+        if max_age is None:
+            max_age = current_app.get_send_file_max_age(path)
+        headers = [
+            ("Content-Type", kind),
+            (
+                "Content-Disposition",
+                content_disposition(name, as_attachment=as_attachment),
+            ),
+            ("Cache-Control", cache_control(max_age)),
+        ]
+        if last_modified is not None:
+            headers.append(("Last-Modified", http_date(last_modified)))
+        response = current_app.response_class(headers=headers)
+        return _deliver(response, file, redirect, accel)
+
+    def send_file_or_404(
+        self, file_path: Path, **options: Unpack[SendFileOptions]
+    ) -> Response:
+        """Send a file as :meth:`send_file` does, or raise ``NotFound``."""
+        return self.send_file(file_path, **options) or abort(404)
+
+    def send_from_directory_or_404(
+        self, filename: Path, **options: Unpack[FileOptions]
+    ) -> Response:
+        """Send a file as :meth:`send_from_directory` does, or raise ``NotFound``."""
+        return self.send_from_directory(filename, **options) or abort(404)
+
+    def redirect(self, uri: str) -> Response | None:
+        """Let nginx answer from an internal location.
+
+        :param uri: a percent-encoded path, a named location such as ``@files``, or a
+            URL, such as a presigned one, below a URL of ``KACCEL_MAPPINGS``.
+        :return: ``None`` where nginx did not forward the request.
+        :raises InvalidValueError: nginx would not take the value for what it says.
+        """
+        state = _state()
+        internal = state.locations.store_uri(uri) if "://" in uri else uri
+        REDIRECT.check("uri", internal or uri)
+        if state.server_in_front() != "nginx":
+            return None
+        response = current_app.response_class()
+        # The internal location knows the type of what it sends.
+        del response.headers["Content-Type"]
+        hand_over(response, "X-Accel-Redirect", internal or uri, None)
+        return response
+
+    def control(
+        self,
+        response: AnyResponse,
+        *,
+        buffering: bool | None = None,
+        expires: int | datetime | None = None,
+        limit: int | None = None,
+    ) -> AnyResponse:
+        """Tell nginx how to treat an ordinary response, and return it.
+
+        Where nginx did not forward the request, the response stays as it is.
+
+        :param buffering: ``False`` passes on each chunk of a stream at once.
+        :param expires: seconds, 0 or a moment for nginx's cache.
+        :param limit: bytes per second; 0 is no limit.
+        :raises InvalidValueError: a value that nginx would ignore.
+        """
+        accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
+        if _state().server_in_front() == "nginx":
+            response.headers.update(accel)
+        return response
+
+
+def nginx_locations(app: Flask, upstream: str | None = None) -> str:
+    """Return nginx's location blocks for an app's configuration.
+
+    :param upstream: the URL at which the app listens, for a block that passes every
+        other request to it.
+    :raises SetupError: the extension is not set up on the app.
+    """
+    return _state(app).nginx_configuration(upstream)
+
+
+def _state(app: Flask | None = None) -> State:
+    app = app or current_app
+    try:
+        return cast(State, app.extensions["kaccel"])
+    except KeyError:
+        raise SetupError(
+            f"Kaccel is not set up on {app.name!r}; call init_app(app) first."
+        ) from None
+
+
+def _deliver(
+    response: Response,
+    file: File,
+    redirect: str | None = None,
+    accel: Sequence[tuple[str, str]] = (),
+) -> Response | None:
+    """Hand a file over to the server in front, or send it from here."""
+    location = file.location
+    server = None if location is None else _state().server_in_front()
+    if server == "nginx" and location is not None and location.prefix is not None:
+        uri = location.uri(file.path, redirect)
+        hand_over(response, "X-Accel-Redirect", uri, file)
+        response.headers.extend(accel)
+        return response
+    if server == "x-sendfile":
+        hand_over(response, "X-Sendfile", quote(os.fsencode(file.path)), file)
+        return response
+    return _send_here(response, file)
+
+
+def _send_here(response: Response, file: File) -> Response | None:
+    try:
+        send_here(response, file, request.environ)
+    except OSError:
+        return None
+    return response
+
+
+def _finish(response: Response) -> Response:
+    """See to files after the view: Flask's own, and those with a status of their own.
+
+    A server in front would send the file with status 200, whatever the app said.
+    """
+    if isinstance(response.response, HandedOver):
+        if response.status_code != 200 and (file := take_back(response)) is not None:
+            return _send_here(response, file) or _missing()
+    elif _state().static and "X-Sendfile" in response.headers:
+        return _send_flask_file(response) or _missing()
+    return response
+
+
+def _send_flask_file(response: Response) -> Response | None:
+    """Deliver the file that Flask's own ``send_file`` has named."""
+    path = absolute(response.headers.pop("X-Sendfile"), current_app.root_path)
+    # nginx would drop the encoding, without which the bytes are not of their type.
+    plain = response.status_code == 200 and "Content-Encoding" not in response.headers
+    file = _state().locations.file(path) if plain else None
+    # What lies outside the mapping was never nginx's to send.
+    file = file or find_file(path, None)
+    return None if file is None else _deliver(response, file)
+
+
+def _missing() -> Response:
+    return current_app.response_class(status=404)
+
+
+class _Deferred(WerkzeugResponse):
+    """Leaves conditions and ranges to who sends the file that Flask has named."""
+
+    def make_conditional(
+        self,
+        request_or_environ: WSGIEnvironment | Request,
+        accept_ranges: bool | str = False,
+        complete_length: int | None = None,
+    ) -> WerkzeugResponse:
+        if "X-Sendfile" in self.headers:
+            return self
+        return super().make_conditional(
+            request_or_environ, accept_ranges, complete_length
+        )

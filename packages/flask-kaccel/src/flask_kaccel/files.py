@@ -1,0 +1,121 @@
+"""Where files lie, and which internal URI of nginx stands for each."""
+
+# A path is looked at in every request, and strings are cheaper than Path objects.
+# ruff: noqa: PTH100, PTH116, PTH118, PTH119, PTH122, PTH206
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+def absolute(path: str | os.PathLike[str], root_path: str) -> str:
+    """Return a normal absolute path, without asking the file system."""
+    return os.path.abspath(os.path.join(root_path, path))
+
+
+def base_name(path: str) -> str:
+    """Return the last part of a path."""
+    return os.path.basename(path)
+
+
+def suffix(path: str) -> str:
+    """Return the last suffix of a path with its dot."""
+    return os.path.splitext(path)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A directory, or a URL of an object store, and nginx's prefix for it.
+
+    :param source: an absolute path without a trailing slash; a URL has one.
+    :param prefix: the internal location, with a slash at both ends. A directory
+        without one is sent by Flask, or by a server that speaks X-Sendfile.
+    """
+
+    source: str
+    prefix: str | None
+
+    def uri(self, path: str, prefix: str | None = None) -> str:
+        """Return the internal URI of a file in the directory.
+
+        :param prefix: another location over the same directory.
+        """
+        relative = os.fsencode(path[len(self.source) + 1 :].replace(os.sep, "/"))
+        # nginx decodes once, and takes a raw "?" for the start of a query.
+        return f"{prefix or self.prefix}{quote(relative)}"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file that may be sent.
+
+    :param modified: seconds since the epoch.
+    """
+
+    path: str
+    size: int
+    modified: int
+    location: Location | None
+
+    @property
+    def etag(self) -> str:
+        """The strong validator that nginx gives the file."""
+        return f'"{self.modified:x}-{self.size:x}"'
+
+
+def find_file(path: str, location: Location | None) -> File | None:
+    """Return the file at a normal absolute path, or ``None`` where none is to be sent.
+
+    That is a missing file, a directory, a device, or a symlink that leaves the
+    location's directory. Without a location the path is trusted.
+    """
+    try:
+        found = os.stat(path) if location is None else _stat_inside(path, location)
+    except (OSError, ValueError):  # ValueError: a null character
+        return None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return None
+    return File(path, found.st_size, int(found.st_mtime), location)
+
+
+def _stat_inside(path: str, location: Location) -> os.stat_result | None:
+    """Return the file's status; look at real paths only where a symlink asks for it."""
+    step = location.source
+    for name in path[len(step) + 1 :].split(os.sep):
+        step = f"{step}{os.sep}{name}"
+        found = os.lstat(step)
+        if stat.S_ISLNK(found.st_mode):
+            real = os.path.realpath(path)
+            inside = real.startswith(os.path.realpath(location.source) + os.sep)
+            return os.stat(path) if inside else None
+    return found
+
+
+class Locations:
+    """The app's mapping: directories and URLs, the longest first."""
+
+    def __init__(self, locations: Iterable[Location]) -> None:
+        self.all = sorted(locations, key=lambda it: len(it.source), reverse=True)
+        self.stores = [it for it in self.all if "://" in it.source]
+        self.directories = [it for it in self.all if "://" not in it.source]
+
+    def file(self, path: str) -> File | None:
+        """Return the file at a normal absolute path where it lies in a directory.
+
+        An app that names no directory trusts every path, as Flask does.
+        """
+        for location in self.directories:
+            if path.startswith(location.source + os.sep):
+                return find_file(path, location)
+        return None if self.directories else find_file(path, None)
+
+    def store_uri(self, url: str) -> str | None:
+        """Return the internal URI of an object's (presigned) URL."""
+        for location in self.stores:
+            if url.startswith(location.source) and location.prefix:
+                return location.prefix + url[len(location.source) :]
+        return None

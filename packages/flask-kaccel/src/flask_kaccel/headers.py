@@ -1,0 +1,180 @@
+"""The header values of a file response; the rules that their arguments obey."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+from urllib.parse import unquote_to_bytes
+
+from werkzeug.http import dump_options_header
+from werkzeug.utils import get_content_type
+
+from flask_kaccel.exceptions import InvalidValueError
+
+
+UNKNOWN_TYPE = "application/octet-stream"
+DEFAULT_CHARSET = "utf-8"
+#: RFC 8187, 3.2.1: the characters of attr-char beside letters and digits.
+ATTR_CHAR = "!#$&+-.^_`|~"
+#: nginx drops Content-Encoding, so the type has to describe the bytes.
+ENCODED_TYPES = {
+    "bzip2": "application/x-bzip2",
+    "compress": "application/x-compress",
+    "gzip": "application/gzip",
+    "xz": "application/x-xz",
+}
+PREFIX = re.compile(r"/(?:[\w-][\w.~-]*/)+", re.ASCII)
+CHARSET = re.compile(r"[a-z0-9][\w.:+-]*", re.ASCII | re.IGNORECASE)
+NAMED_LOCATION = re.compile(r"@[\w.-]+", re.ASCII)
+INTERNAL_URI = re.compile(
+    r"(?P<path>/(?!/)(?:[\w.~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)"
+    r"(?:\?(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9a-f]{2})*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def is_internal_uri(value: object) -> bool:
+    """Tell whether nginx takes a value of ``X-Accel-Redirect`` for what it says.
+
+    It drops broken escapes without a word, and refuses dot segments only after it
+    has decoded them.
+    """
+    if not isinstance(value, str):
+        return False
+    if NAMED_LOCATION.fullmatch(value):
+        return True
+    match = INTERNAL_URI.fullmatch(value)
+    if match is None:
+        return False
+    path = unquote_to_bytes(match["path"])
+    return b"\0" not in path and not {b".", b".."} & set(path.split(b"/"))
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value is an integer from 0, which ``True`` is not."""
+    return type(value) is int and value >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which values an argument takes, and what to say of others."""
+
+    accepts: Callable[[Any], bool]
+    remedy: str
+
+    def check(self, key: str, value: object) -> None:
+        """Refuse a wrong value.
+
+        :raises InvalidValueError: names the key, the value and the remedy.
+        """
+        if not self.accepts(value):
+            raise InvalidValueError(key, value, self.remedy)
+
+
+BUFFERING = Rule(
+    lambda value: value is None or isinstance(value, bool),
+    "give True, False, or None for nginx's own setting",
+)
+CHARSET_NAME = Rule(
+    lambda value: (
+        value is None or (isinstance(value, str) and bool(CHARSET.fullmatch(value)))
+    ),
+    "give the name of a charset, such as 'utf-8', or None for none",
+)
+EXPIRES = Rule(
+    lambda value: value is None or is_count(value) or isinstance(value, datetime),
+    "give whole seconds, 0 to forbid caching, a datetime, or None for nginx's own "
+    "setting",
+)
+INTERNAL_PREFIX = Rule(
+    lambda value: isinstance(value, str) and bool(PREFIX.fullmatch(value)),
+    "give the path of an internal nginx location, such as '/protected/': it starts "
+    "and ends with a slash and needs no percent-encoding",
+)
+LIMIT = Rule(
+    lambda value: value is None or is_count(value),
+    "give whole bytes per second, 0 for no limit, or None for nginx's own setting",
+)
+REDIRECT = Rule(
+    is_internal_uri,
+    "give a percent-encoded path of an internal location, such as '/protected/a.txt', "
+    "a named location, such as '@files', or a URL in KACCEL_MAPPINGS",
+)
+
+
+def accel_headers(
+    *,
+    buffering: bool | None = None,
+    charset: str | None = None,
+    expires: int | datetime | None = None,
+    limit: int | None = None,
+) -> list[tuple[str, str]]:
+    """Return the ``X-Accel-*`` headers that change nginx's own settings.
+
+    :param buffering: whether nginx reads a proxied response ahead of its client.
+    :param expires: for how many seconds, or until when, nginx's cache keeps it.
+    :param limit: bytes per second.
+    :raises InvalidValueError: a value that nginx would ignore.
+    """
+    BUFFERING.check("buffering", buffering)
+    CHARSET_NAME.check("charset", charset)
+    EXPIRES.check("expires", expires)
+    LIMIT.check("limit", limit)
+    headers = []
+    if buffering is not None:
+        headers.append(("X-Accel-Buffering", "yes" if buffering else "no"))
+    if charset is not None:
+        headers.append(("X-Accel-Charset", charset))
+    if isinstance(expires, datetime):
+        aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+        headers.append(("X-Accel-Expires", f"@{int(aware.timestamp())}"))
+    elif expires is not None:
+        headers.append(("X-Accel-Expires", str(expires)))
+    if limit is not None:
+        headers.append(("X-Accel-Limit-Rate", str(limit)))
+    return headers
+
+
+def guess_mimetype(name: str) -> str:
+    """Return the type of a file's bytes by its name."""
+    # The function reads a scheme before a colon, which a file name does not have.
+    mimetype, encoding = mimetypes.guess_type(name.replace(":", "_"))
+    if encoding is not None:
+        return ENCODED_TYPES.get(encoding, UNKNOWN_TYPE)
+    return mimetype or UNKNOWN_TYPE
+
+
+def content_type(mimetype: str, charset: str | None) -> str:
+    """Return a type with the charset where the type is one of text."""
+    if charset is None or ";" in mimetype:
+        return mimetype
+    return get_content_type(mimetype, charset)
+
+
+def content_disposition(name: str, *, as_attachment: bool) -> str:
+    """Return a disposition with the name of the file (RFC 6266, 4.3)."""
+    names = {"filename": name}
+    if not (name.isascii() and name.isprintable()):
+        plain = unicodedata.normalize("NFKD", name)
+        names = {
+            "filename": "".join(c for c in plain if c.isascii() and c.isprintable()),
+            "filename*": f"UTF-8''{quote(name, ATTR_CHAR, errors='replace')}",
+        }
+    return dump_options_header("attachment" if as_attachment else "inline", names)
+
+
+def cache_control(max_age: int | None) -> str:
+    """Return how long clients may keep the file, as Flask's own ``send_file`` does.
+
+    :param max_age: seconds; ``None`` makes them ask every time.
+    """
+    if max_age is None:
+        return "no-cache"
+    return f"public, max-age={max_age}" if max_age > 0 else "no-cache, max-age=0"
