@@ -1,0 +1,31 @@
+"""What can go wrong, with the data that tells why."""
+
+from __future__ import annotations
+
+
+class FirehoseError(Exception):
+    """The base of this package's errors."""
+
+
+class ConfigError(FirehoseError, ValueError):
+    """A configuration value that cannot be used."""
+
+    def __init__(self, key: str, value: object, remedy: str) -> None:
+        super().__init__(f"{key} is {value!r}: {remedy}")
+        self.key = key
+        self.value = value
+        self.remedy = remedy
+
+
+class SetupError(FirehoseError, RuntimeError):
+    """The extension was set up twice, or used where it is not set up."""
+
+
+class LinkError(FirehoseError, ValueError):
+    """A link that no header should carry."""
+
+    def __init__(self, name: str, value: object, remedy: str) -> None:
+        super().__init__(f"{name} is {value!r}: {remedy}")
+        self.name = name
+        self.value = value
+        self.remedy = remedy
