@@ -1,0 +1,109 @@
+"""The body of a streamed response on its way to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+from typing import TypeAlias
+
+from flask_streaming import wire
+from flask_streaming.chunks import close
+from flask_streaming.exceptions import ClientDisconnected
+
+
+#: Look for the client at most this often, in seconds.
+PROBE_SECONDS = 0.2
+
+#: What is told the delivery and what went wrong, once, at the end.
+Finished: TypeAlias = Callable[["Delivery", BaseException | None], None]
+
+
+class Delivery:
+    """Chunks as they come, counted; at the end, whatever the end is, one call.
+
+    A stream that fails must not look complete to the client: the error goes on to
+    the server, which then leaves out the last chunk, and where the body has no
+    other end than that of the connection, the connection is reset.
+    """
+
+    def __init__(
+        self,
+        body: Iterable[str | bytes],
+        environ: Mapping[str, Any],
+        finished: Finished,
+    ) -> None:
+        self.bytes = 0
+        self.chunks = 0
+        self._body = body
+        self._iterator = iter(body)
+        self._environ = environ
+        self._finished: Finished | None = finished
+        self._started = monotonic()
+        self._probed = self._started
+
+    @property
+    def seconds(self) -> float:
+        """The time since the response was made."""
+        return monotonic() - self._started
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._finished is None:
+            raise StopIteration
+        try:
+            chunk = self._next()
+        except StopIteration:
+            self._finish(None)
+            raise
+        except BaseException as error:
+            if wire.ends_by_close(self._environ):
+                wire.reset(self._environ)
+            self._finish(error)
+            raise
+        self.chunks += 1
+        self.bytes += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """End early: the server calls this when it cannot write any more."""
+        self._finish(ClientDisconnected())
+
+    def _next(self) -> bytes:
+        while True:
+            if self._client_left():
+                return self._leave()
+            # An empty part is no chunk on the wire, but a chance to look around.
+            if part := next(self._iterator):
+                return part.encode() if isinstance(part, str) else part
+
+    def _client_left(self) -> bool:
+        now = monotonic()
+        if now - self._probed < PROBE_SECONDS:
+            return False
+        self._probed = now
+        return wire.disconnected(self._environ) is True
+
+    def _leave(self) -> bytes:
+        # After the reset nothing can look complete, and the server finds out by
+        # itself what it knows how to log.
+        quiet = wire.reset(self._environ)
+        self._finish(ClientDisconnected())
+        raise StopIteration if quiet else ClientDisconnected
+
+    def _finish(self, error: BaseException | None) -> None:
+        finished, self._finished = self._finished, None
+        if finished is None:
+            return
+        try:
+            close(self._iterator, self._body)
+        except BaseException as failure:
+            error = error or failure
+            raise
+        finally:
+            finished(self, error)

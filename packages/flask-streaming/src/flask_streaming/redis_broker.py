@@ -1,0 +1,238 @@
+"""Events between processes, by Redis Streams.
+
+An entry's id is the event's id. Each process has one reader, a thread with one
+connection that waits for all channels at once; it ends when nobody listens.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from functools import partial
+from threading import Lock
+from threading import Thread
+from typing import Any
+from typing import TypeAlias
+from uuid import uuid4
+from weakref import WeakSet
+
+from flask_streaming.broker import START
+from flask_streaming.broker import Position
+from flask_streaming.broker import Subscription
+from flask_streaming.broker import format_id
+from flask_streaming.broker import gap
+from flask_streaming.broker import parse_id
+from flask_streaming.config import Config
+from flask_streaming.events import ServerSentEvent
+from flask_streaming.exceptions import BrokerError
+
+
+logger = logging.getLogger("flask_streaming")
+
+Entries: TypeAlias = Iterable[tuple[str, Mapping[str, str]]]
+
+#: How long the reader waits at a time, in milliseconds, and how many entries of a
+#: channel it takes at once.
+BLOCK, COUNT = 5000, 1000
+RETRY_SECONDS = 0.25
+TIMEOUT = 10.0
+
+
+def position_of(entry_id: str) -> Position:
+    """Return the position of an entry."""
+    return parse_id(entry_id) or START
+
+
+def decoded(entries: Entries) -> Iterator[tuple[Position, ServerSentEvent]]:
+    """Return the events that entries hold, without those that are none."""
+    for entry_id, fields in entries:
+        try:
+            event = ServerSentEvent(fields["data"], fields.get("event"), entry_id)
+        except (KeyError, ValueError) as error:
+            logger.warning("The entry %s is no event: %r", entry_id, error)
+        else:
+            yield position_of(entry_id), event
+
+
+def missed(
+    info: Mapping[str, Any] | None, last: Position | None
+) -> tuple[Position, bool]:
+    """Return where a resume begins, and whether events before it may be missing.
+
+    :param info: what ``XINFO STREAM`` says, or None where there is no stream.
+    :param last: the client's last event; None for an id that is not ours.
+    """
+    if info is None or not info["first-entry"]:
+        return START, True
+    first = position_of(info["first-entry"][0])
+    trimmed = info.get("entries-added") != info["length"]
+    known = last is not None and last <= position_of(info["last-generated-id"])
+    if last is not None and known and (last >= first or not trimmed):
+        return last, False
+    return (first[0], first[1] - 1) if first[1] else (first[0] - 1, 2**64 - 1), True
+
+
+@dataclass(slots=True)
+class Channel:
+    """What the reader knows of a channel."""
+
+    cursor: str
+    subscribers: WeakSet[Subscription] = field(default_factory=WeakSet)
+
+
+class RedisBroker:
+    """Carry events between all processes that use the same Redis.
+
+    :param config: whose ``redis_url`` is set.
+    :raises ImportError: where the package ``redis`` is not installed.
+    """
+
+    def __init__(self, config: Config) -> None:
+        import redis
+
+        self._config = config
+        self._errors = (redis.RedisError, OSError)
+        self._options = {"decode_responses": True, "socket_timeout": TIMEOUT}
+        self._redis: Any = redis.Redis.from_pool(
+            redis.BlockingConnectionPool.from_url(
+                str(config.redis_url),
+                max_connections=config.redis_connections,
+                timeout=TIMEOUT,
+                **self._options,
+            )
+        )
+        self._wake = f"{config.redis_prefix}wake:{uuid4()}"
+        self._channels: dict[str, Channel] = {}
+        self._lock = Lock()
+        self._reader: Thread | None = None
+
+    def publish(self, channel: str, data: str, event: str | None = None) -> str:
+        """Send an event to a channel and return its id.
+
+        :raises BrokerError: when Redis does not take it.
+        """
+        ServerSentEvent(data, event)
+        fields = {"data": data} if event is None else {"data": data, "event": event}
+        key = self._config.redis_prefix + channel
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xadd(key, fields, maxlen=self._config.history)
+                pipe.expire(key, self._config.history_seconds)
+                entry_id, _ = pipe.execute()
+        except self._errors as error:
+            raise BrokerError(f"Redis did not take the event: {error}") from error
+        return str(entry_id)
+
+    def subscribe(self, channel: str, last_event_id: str | None = None) -> Subscription:
+        """Return the channel's events after the one with the id, or from now on.
+
+        Where Redis is away, the subscription ends at once, so that a browser comes
+        back by itself; after an error page it would not.
+        """
+        subscription = Subscription(self._config.queue_size)
+        key = self._config.redis_prefix + channel
+        try:
+            self._begin(subscription, key, last_event_id)
+        except self._errors as error:
+            logger.warning("Redis is away, a client will have to come back: %s", error)
+            subscription.close()
+        return subscription
+
+    def _begin(
+        self, subscription: Subscription, key: str, last_event_id: str | None
+    ) -> None:
+        newest = self._redis.xrevrange(key, count=1)
+        tail: str = newest[0][0] if newest else "0-0"
+        # First listen, then read what came before: what comes in between is in
+        # both, and the subscription drops it.
+        self._listen(key, tail, subscription)
+        begin, lost = position_of(tail), False
+        if last_event_id:
+            begin, lost = missed(self._info(key), parse_id(last_event_id))
+        entries: Entries = self._redis.xrange(key, min=f"({format_id(begin)}")
+        backlog = [(begin, gap(begin, str(last_event_id)))] if lost else []
+        backlog += decoded(entries)
+        after = backlog[-1][0] if backlog else begin
+        subscription.begin(
+            after, [event for _, event in backlog], partial(self._unsubscribe, key)
+        )
+
+    def _info(self, key: str) -> Mapping[str, Any] | None:
+        import redis
+
+        try:
+            info: Mapping[str, Any] = self._redis.xinfo_stream(key)
+        except redis.ResponseError:
+            return None
+        return info
+
+    def _listen(self, key: str, tail: str, subscription: Subscription) -> None:
+        with self._lock:
+            added = key not in self._channels
+            self._channels.setdefault(key, Channel(tail)).subscribers.add(subscription)
+            if self._reader is None:
+                self._reader = Thread(
+                    target=self._read, name="streaming-reader", daemon=True
+                )
+                self._reader.start()
+        if added:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xadd(self._wake, {"": ""}, maxlen=1)
+                pipe.expire(self._wake, 60)
+                pipe.execute()
+
+    def _unsubscribe(self, key: str, subscription: Subscription) -> None:
+        with self._lock:
+            if key in self._channels:
+                self._channels[key].subscribers.discard(subscription)
+
+    def _cursors(self) -> dict[str, str]:
+        """Return where to read on; nothing when nobody listens any more."""
+        with self._lock:
+            for key in [k for k, v in self._channels.items() if not v.subscribers]:
+                del self._channels[key]
+            if not self._channels:
+                self._reader = None
+            return {key: channel.cursor for key, channel in self._channels.items()}
+
+    def _read(self) -> None:
+        import redis
+
+        url = str(self._config.redis_url)
+        with redis.Redis.from_url(url, **self._options) as reading:
+            self._read_with(reading)
+
+    def _read_with(self, reading: Any) -> None:
+        woken = "0-0"
+        away = False
+        while cursors := self._cursors():
+            try:
+                answer = reading.xread(
+                    {**cursors, self._wake: woken}, count=COUNT, block=BLOCK
+                )
+            except self._errors as error:
+                if not away:
+                    logger.warning("Redis is away, clients wait: %s", error)
+                away = True
+                time.sleep(RETRY_SECONDS)
+                continue
+            away = False
+            for key, entries in answer:
+                if key == self._wake:
+                    woken = entries[-1][0]
+                else:
+                    self._dispatch(key, entries)
+
+    def _dispatch(self, key: str, entries: list[tuple[str, Mapping[str, str]]]) -> None:
+        with self._lock:
+            channel = self._channels[key]
+            channel.cursor = entries[-1][0]
+            subscribers = tuple(channel.subscribers)
+        for position, event in decoded(entries):
+            for subscription in subscribers:
+                subscription.offer(position, event)

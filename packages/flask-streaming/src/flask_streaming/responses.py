@@ -1,0 +1,359 @@
+"""Responses that stream, and what a view needs to make its own."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from functools import update_wrapper
+from time import monotonic
+from typing import Any
+from typing import AnyStr
+from typing import cast
+from typing import overload
+from urllib.parse import quote
+
+from flask import Flask
+from flask import Response
+from flask import before_render_template
+from flask import current_app
+from flask import has_request_context
+from flask import request
+from flask import template_rendered
+from flask.json.provider import DefaultJSONProvider
+from jinja2 import Template
+
+from flask_streaming import wire
+from flask_streaming.archive import Source as ZipSource
+from flask_streaming.archive import zip_parts
+from flask_streaming.chunks import Primed
+from flask_streaming.chunks import buffered
+from flask_streaming.chunks import close
+from flask_streaming.documents import Dumps
+from flask_streaming.documents import blocks
+from flask_streaming.documents import document_parts
+from flask_streaming.documents import lines
+from flask_streaming.events import PING
+from flask_streaming.events import ServerSentEvent
+from flask_streaming.extension import get_state
+from flask_streaming.extension import keep_context
+from flask_streaming.mailbox import Pump
+from flask_streaming.mailbox import Source
+from flask_streaming.tables import csv_parts
+from flask_streaming.templates import TemplateStream
+
+
+#: RFC 8187, section 3.2.1: the characters that need no percent sign.
+ATTR_CHARS = "!#$&+-.^_`|~"
+#: Waiting longer than this is no different.
+DAY = 86400.0
+
+
+def _respond(
+    parts: Iterator[bytes],
+    *sources: object,
+    mimetype: str,
+    download_name: str | None,
+    etag: str | None,
+    last_modified: datetime | None,
+) -> Response:
+    """Return a response that streams, or one without a body where that is due.
+
+    :param sources: what the parts are made of, closed at the end.
+    """
+    keep_context()
+    response = current_app.response_class(mimetype=mimetype)
+    if download_name is not None:
+        _set_download_name(response, download_name)
+    if etag is not None:
+        response.set_etag(etag)
+    if last_modified is not None:
+        response.last_modified = last_modified
+    # Counting the length would run the whole stream.
+    response.automatically_set_content_length = False
+    response.make_conditional(request)
+    if response.status_code != 200:
+        close(*sources)
+        return response
+    prime = request.method != "HEAD"
+    response.response = Primed(buffered(parts), *sources, prime=prime)
+    return response
+
+
+def _set_download_name(response: Response, name: str) -> None:
+    simple = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    names = {"filename": simple}
+    if simple != name:
+        names["filename*"] = f"UTF-8''{quote(name, safe=ATTR_CHARS)}"
+    response.headers.set("Content-Disposition", "attachment", **names)
+
+
+def stream_csv(
+    rows: Iterable[Any],
+    header: Sequence[object] | None = None,
+    *,
+    download_name: str | None = None,
+    escape_formulas: bool = False,
+    bom: bool = False,
+    etag: str | None = None,
+    last_modified: datetime | None = None,
+    **csv_fmtparams: Any,
+) -> Response:
+    """Return rows as CSV.
+
+    :param rows: sequences of cells; or mappings, of which `header` (or the first
+        one) names the keys; or blocks of bytes that are CSV already.
+    :param header: the first line.
+    :param download_name: save under this name instead of showing.
+    :param escape_formulas: put ``'`` before text that a spreadsheet would execute.
+    :param bom: start with a byte order mark, by which Excel knows UTF-8.
+    :param etag: identifies the content; a client that has it gets a 304, and no
+        row is read.
+    :param last_modified: the same by time.
+    :param csv_fmtparams: what :func:`csv.writer` takes, such as ``delimiter=";"``.
+    """
+    parts = csv_parts(
+        rows, header, escape_formulas=escape_formulas, bom=bom, **csv_fmtparams
+    )
+    return _respond(
+        parts,
+        rows,
+        mimetype="text/csv",
+        download_name=download_name,
+        etag=etag,
+        last_modified=last_modified,
+    )
+
+
+def stream_json(
+    document: Iterable[Any],
+    *,
+    download_name: str | None = None,
+    etag: str | None = None,
+    last_modified: datetime | None = None,
+) -> Response:
+    """Return an iterable as a JSON array, or a mapping with iterables in it.
+
+    After an error the brackets stay open, so that no parser takes a part for the
+    whole.
+
+    :param document: an iterable, or such as ``{"items": iterable, "page": 1}``.
+    :param download_name: as in :func:`stream_csv`, like the others.
+    """
+    values = document.values() if isinstance(document, Mapping) else ()
+    return _respond(
+        document_parts(document, _encoders()),
+        document,
+        *values,
+        mimetype="application/json",
+        download_name=download_name,
+        etag=etag,
+        last_modified=last_modified,
+    )
+
+
+def stream_ndjson(
+    items: Iterable[Any],
+    *,
+    download_name: str | None = None,
+    etag: str | None = None,
+    last_modified: datetime | None = None,
+) -> Response:
+    """Return items as JSON, each on a line of its own.
+
+    :param download_name: as in :func:`stream_csv`, like the others.
+    """
+    return _respond(
+        blocks(items, lines, _encoders()),
+        items,
+        mimetype="application/x-ndjson",
+        download_name=download_name,
+        etag=etag,
+        last_modified=last_modified,
+    )
+
+
+def _encoders() -> Sequence[Dumps]:
+    """Return the functions that encode JSON as the app does, the fastest first."""
+    provider = current_app.json
+    if (
+        not isinstance(provider, DefaultJSONProvider)
+        or type(provider).dumps is not DefaultJSONProvider.dumps
+    ):
+        # An item must stay on its line; in strings, a line end is escaped.
+        return [lambda value: provider.dumps(value).encode().replace(b"\n", b"")]
+    default = provider.default
+    # NaN is no JSON.
+    encode = json.JSONEncoder(
+        default=default, separators=(",", ":"), allow_nan=False
+    ).encode
+    encoders: list[Dumps] = [lambda value: encode(value).encode()]
+    try:
+        import orjson
+    except ImportError:
+        return encoders
+    # What Flask writes in a way of its own is left to its own function.
+    option = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+    return [partial(orjson.dumps, default=default, option=option), *encoders]
+
+
+def stream_zip(
+    members: Iterable[tuple[str, ZipSource]],
+    *,
+    download_name: str | None = None,
+    compress: bool = False,
+    etag: str | None = None,
+    last_modified: datetime | None = None,
+) -> Response:
+    """Return files as a zip archive.
+
+    :param members: names, each with a file's path or an iterable of bytes.
+    :param download_name: as in :func:`stream_csv`, like the others.
+    :param compress: deflate the members. Pictures and films gain nothing by it.
+    """
+    return _respond(
+        zip_parts(members, compress=compress),
+        members,
+        mimetype="application/zip",
+        download_name=download_name,
+        etag=etag,
+        last_modified=last_modified,
+    )
+
+
+def stream_template(
+    template_name_or_list: str | Template | list[str | Template], **context: Any
+) -> TemplateStream:
+    """Render a template piece by piece.
+
+    :param template_name_or_list: the first of several that exists.
+    :param context: the template's variables.
+    :return: an iterable for a response, with ``enable_buffering(5)`` on.
+    """
+    template = current_app.jinja_env.get_or_select_template(template_name_or_list)
+    return _stream(template, context)
+
+
+def stream_template_string(source: str, **context: Any) -> TemplateStream:
+    """Render a template's source piece by piece, as :func:`stream_template` does."""
+    return _stream(current_app.jinja_env.from_string(source), context)
+
+
+def _stream(template: Template, context: dict[str, Any]) -> TemplateStream:
+    get_state()
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app.update_template_context(context)
+    values = {"template": template, "context": context}
+    before_render_template.send(app, _async_wrapper=app.ensure_sync, **values)
+
+    def generate() -> Iterator[str]:
+        yield from template.generate(context)
+        template_rendered.send(app, _async_wrapper=app.ensure_sync, **values)
+
+    in_request = has_request_context()
+    if in_request:
+        keep_context()
+    prime = in_request and request.method != "HEAD"
+    return TemplateStream(generate(), prime=prime)
+
+
+@overload
+def stream_with_context(
+    generator_or_function: Iterator[AnyStr],
+) -> Iterator[AnyStr]: ...
+
+
+@overload
+def stream_with_context(
+    generator_or_function: Callable[..., Iterator[AnyStr]],
+) -> Callable[..., Iterator[AnyStr]]: ...
+
+
+def stream_with_context(
+    generator_or_function: Iterator[Any] | Callable[..., Iterator[Any]],
+) -> Iterator[Any] | Callable[..., Iterator[Any]]:
+    """Keep the request's context while a generator runs.
+
+    Use it on a generator, or as a decorator on a generator function. The context
+    is torn down once, at the end of the response's body.
+    """
+    if isinstance(generator_or_function, Iterable):
+        keep_context()
+        return iter(generator_or_function)
+    function = generator_or_function
+
+    def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        keep_context()
+        return function(*args, **kwargs)
+
+    return update_wrapper(wrapper, function)
+
+
+def event_stream(
+    events: Iterable[Any],
+    *,
+    ping: float = 15,
+    retry: int | None = None,
+    duration: float | None = None,
+) -> Response:
+    """Return server-sent events, each as soon as it comes.
+
+    :param events: a subscription; or an iterable, which a thread reads so that
+        pings go on while it waits. What is neither text nor a
+        :class:`ServerSentEvent` is sent as JSON.
+    :param ping: seconds of silence after which a comment is sent, so that proxies
+        keep the connection and a client that left is noticed.
+    :param retry: milliseconds that the client waits before it reconnects.
+    :param duration: seconds after which the response ends; the client comes back
+        with the id of the last event it saw.
+    """
+    if ping <= 0:
+        raise ValueError(f"ping is {ping!r}: set seconds above 0")
+    keep_context()
+    source = cast(Source, events) if hasattr(events, "receive") else Pump(events)
+    dumps = current_app.json.dumps
+    body = _live(source, ping, duration or DAY * 365, retry, dumps)
+    response = current_app.response_class(body, mimetype="text/event-stream")
+    # For nginx; and for caches and proxies that compress, which would hold it back.
+    response.headers["X-Accel-Buffering"] = "no"
+    response.headers["Cache-Control"] = "no-cache, no-transform"
+    # The body may never be started, and then it closes nothing.
+    response.call_on_close(source.close)
+    return response
+
+
+def _live(
+    source: Source,
+    ping: float,
+    duration: float,
+    retry: int | None,
+    dumps: Callable[[Any], str],
+) -> Iterator[bytes]:
+    end = monotonic() + duration
+    # At once, so that the headers leave and the client knows that it is connected.
+    yield PING if retry is None else ServerSentEvent(retry=retry).encode()
+    while (left := end - monotonic()) > 0:
+        items = source.receive(min(ping, left, DAY))
+        if items is None:
+            return
+        yield b"".join([_event(item, dumps).encode() for item in items]) or PING
+
+
+def _event(item: Any, dumps: Callable[[Any], str]) -> ServerSentEvent:
+    if isinstance(item, ServerSentEvent):
+        return item
+    return ServerSentEvent(item if isinstance(item, str) else dumps(item))
+
+
+def client_disconnected() -> bool | None:
+    """Tell whether the client of the current request left.
+
+    :return: None where the server does not show its connection.
+    """
+    return wire.disconnected(request.environ)

@@ -1,0 +1,84 @@
+"""The connection below a response: has the client left, and how to say "broken".
+
+Both are asked of the C library: Python's own sockets carry a timeout, and gevent
+replaces them by some that would wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+
+
+if TYPE_CHECKING:
+    import ctypes
+
+#: ``MSG_PEEK | MSG_DONTWAIT``
+PEEK = 0x2 | (0x40 if sys.platform == "linux" else 0x80)
+#: An address of the family ``AF_UNSPEC``.
+UNSPECIFIED = bytes(16)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Return the C library, which has no such functions on Windows."""
+    import ctypes
+
+    return None if sys.platform == "win32" else ctypes.CDLL(None, use_errno=True)
+
+
+def descriptor(environ: Mapping[str, Any]) -> int:
+    """Return the descriptor of the client's connection, or -1 where it is unknown."""
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if connection is None:
+        # waitress shows a method of its channel, which has the socket.
+        probe = environ.get("waitress.client_disconnected")
+        connection = getattr(getattr(probe, "__self__", None), "socket", None)
+    if connection is not None:
+        return int(connection.fileno())
+    if "uwsgi.version" in environ:
+        return int(sys.modules["uwsgi"].connection_fd())
+    return -1
+
+
+def disconnected(environ: Mapping[str, Any]) -> bool | None:
+    """Tell whether the client left; None where it cannot be known.
+
+    A client that has closed only its sending half counts as gone, as it does for
+    nginx.
+    """
+    number = descriptor(environ)
+    libc = library()
+    if number < 0 or libc is None:
+        return None
+    import ctypes
+
+    found = libc.recv(number, ctypes.create_string_buffer(1), 1, PEEK)
+    waiting = found < 0 and ctypes.get_errno() in {errno.EAGAIN, errno.EINTR}
+    return not (found > 0 or waiting)
+
+
+def ends_by_close(environ: Mapping[str, Any]) -> bool:
+    """Tell whether the client takes an orderly close for the end of the body.
+
+    HTTP/1.0 has no chunks, and uWSGI does not send any.
+    """
+    return environ.get("SERVER_PROTOCOL") == "HTTP/1.0" or "uwsgi.version" in environ
+
+
+def reset(environ: Mapping[str, Any]) -> bool:
+    """Drop the connection with a TCP reset, whatever the server does afterwards.
+
+    Linux does so at a ``connect()`` to an address without a family.
+
+    :return: whether it was done.
+    """
+    number = descriptor(environ)
+    libc = library()
+    if number < 0 or libc is None or sys.platform != "linux":
+        return False
+    return bool(libc.connect(number, UNSPECIFIED, len(UNSPECIFIED)) == 0)
