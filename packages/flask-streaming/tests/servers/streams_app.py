@@ -1,0 +1,176 @@
+"""The app that the servers run."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+from flask import Response
+from flask import abort
+from flask import request
+
+from flask_streaming import Streaming
+from flask_streaming import client_disconnected
+from flask_streaming import event_stream
+from flask_streaming import stream_csv
+from flask_streaming import stream_finished
+from flask_streaming import stream_json
+from flask_streaming import stream_template_string
+from flask_streaming import stream_with_context
+
+
+app = Flask(__name__)
+app.config.from_prefixed_env()
+streaming = Streaming(app)
+counts: Counter[str] = Counter()
+
+
+@app.teardown_request
+def count_teardown(error: BaseException | None) -> None:
+    if request.path != "/counts":
+        counts["torn down"] += 1
+
+
+@stream_finished.connect_via(app)
+def count_end(sender: Flask, exception: BaseException | None, **_: object) -> None:
+    counts[type(exception).__name__] += 1
+
+
+class Broken(Exception):
+    """What goes wrong in the middle."""
+
+
+def breaking(blocks: int, block: str) -> Iterator[Any]:
+    for _ in range(blocks):
+        yield block
+    raise Broken
+
+
+@app.get("/fail/<kind>")
+def fail(kind: str) -> Any:
+    """Fail in the middle of the body."""
+    if kind == "chunks":
+        return Response(breaking(3, "a chunk\n"))
+    if kind == "megabytes":
+        return Response(breaking(64, 65536 * "x"))
+    if kind == "csv":
+        return stream_csv([row] for row in breaking(9999, "cell"))
+    if kind == "json":
+        return stream_json(breaking(9999, "item"))
+    return stream_template_string(
+        "{% for row in rows %}{{ row }}{% endfor %}", rows=breaking(9999, "cell")
+    )
+
+
+@app.errorhandler(Broken)
+def broken(error: Broken) -> tuple[dict[str, str], int]:
+    return {"error": "broken"}, 503
+
+
+@app.get("/early")
+def early() -> Response:
+    """Fail before the first row."""
+    return stream_csv(breaking(0, ""))
+
+
+@app.get("/whole")
+def whole() -> Response:
+    return stream_csv([number] for number in range(100_000))
+
+
+def ticks(seconds: float, tick: bytes) -> Iterator[bytes]:
+    counts["started"] += 1
+    try:
+        yield b"first\n"
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            time.sleep(seconds)
+            yield tick
+        counts["ran to its end"] += 1
+    finally:
+        counts["closed"] += 1
+
+
+@app.get("/ticks/<kind>")
+def tick(kind: str) -> Response:
+    """Go on for long, in chunks or in silence."""
+    if kind == "silent":
+        return Response(stream_with_context(ticks(0.02, b"")))
+    return Response(stream_with_context(ticks(0.02, b"tick\n")))
+
+
+@app.get("/asking")
+def asking() -> Response:
+    """Ask whether the client is there, in silence."""
+
+    def generate() -> Iterator[bytes]:
+        counts["started"] += 1
+        yield b"first\n"
+        end = time.monotonic() + 20
+        while not client_disconnected() and time.monotonic() < end:
+            time.sleep(0.02)
+        counts["saw it leave"] += client_disconnected() is True
+
+    return Response(stream_with_context(generate()))
+
+
+@app.get("/quiet")
+def quiet() -> Response:
+    """Listen to a channel on which nothing is said."""
+    counts["started"] += 1
+    return event_stream(streaming.subscribe("quiet"), ping=0.5)
+
+
+@app.get("/events")
+def events() -> Response:
+    """Listen to a channel."""
+    channel = request.args.get("channel", "news")
+    return event_stream(streaming.subscribe(channel), retry=200, ping=1)
+
+
+@app.get("/count-down")
+def count_down() -> Response:
+    """Count from the last number that the client saw; break, or end with a 204."""
+    last = int(request.headers.get("Last-Event-ID", "0"))
+    if last >= 6:
+        abort(204)
+
+    def generate() -> Iterator[Any]:
+        from flask_streaming import ServerSentEvent
+
+        for number in range(last + 1, last + 4):
+            yield ServerSentEvent(f"{number}\u2028\n\u0085", "number", id=str(number))
+        if "break" in request.args:
+            raise Broken
+
+    return event_stream(generate(), retry=50)
+
+
+@app.post("/publish")
+def publish() -> dict[str, str]:
+    channel = request.args.get("channel", "news")
+    first, count = request.args.get("first", 0, int), request.args.get("count", 1, int)
+    for number in range(first, first + count):
+        last = streaming.publish(channel, str(number))
+    return {"id": last}
+
+
+@app.get("/counts")
+def get_counts() -> dict[str, int]:
+    return {
+        **counts,
+        "process": os.getpid(),
+        "threads": threading.active_count(),
+        "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
+    }
+
+
+@app.get("/page")
+def page() -> str:
+    """A page for the browser."""
+    return "<!doctype html><title>streams</title>"

@@ -1,0 +1,126 @@
+"""A failed stream never looks complete, and a client that left is noticed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+
+
+APP = Path(__file__).with_name("streams_app.py")
+SERVERS = (*harness.WSGI_SERVERS, "uwsgi")
+KINDS = ("chunks", "megabytes", "csv", "json", "template")
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def servers(request: pytest.FixtureRequest) -> Iterator[dict[str, harness.Server]]:
+    """Each server, and a default nginx in front of it."""
+    with ExitStack() as stack:
+        direct = stack.enter_context(harness.serve(request.param, APP))
+        location = f"location / {{ proxy_pass {direct.url}; }}"
+        proxy = stack.enter_context(harness.nginx(location))
+        yield {"direct": direct, "nginx": proxy}
+
+
+def curl(url: str, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """Run curl, which tells by its exit code whether the body is complete."""
+    command = ["curl", "--silent", "--max-time", "20", *options, url]
+    return subprocess.run(command, capture_output=True, check=False)
+
+
+def counts(server: harness.Server) -> dict[str, Any]:
+    """Ask the app what happened."""
+    with urllib.request.urlopen(f"{server.url}/counts", timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def leave_after_first_bytes(server: harness.Server, path: str) -> None:
+    """Ask for a stream, read its beginning and go away."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        received = b""
+        while b"\r\n\r\n" not in received or not received.split(b"\r\n\r\n", 1)[1]:
+            received += client.recv(4096)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [
+        pytest.param("direct", [], id="direct"),
+        pytest.param("direct", ["--http1.0"], id="direct-http10"),
+        pytest.param("nginx", [], id="nginx"),
+    ],
+)
+def test_failure_shows(
+    servers: dict[str, harness.Server], way: str, options: list[str], kind: str
+) -> None:
+    """Curl does not take a part for the whole."""
+    result = curl(f"{servers[way].url}/fail/{kind}", *options)
+    assert result.returncode != 0
+
+
+@pytest.mark.parametrize("way", ["direct", "nginx"])
+def test_success_is_whole(servers: dict[str, harness.Server], way: str) -> None:
+    """A good stream arrives whole, also over HTTP/1.0."""
+    expected = b"".join(b"%d\r\n" % number for number in range(100_000))
+    for options in ([], ["--http1.0"]):
+        result = curl(f"{servers[way].url}/whole", *options)
+        assert result.returncode == 0
+        assert result.stdout == expected
+
+
+@pytest.mark.parametrize("way", ["direct", "nginx"])
+def test_early_error_is_a_page(servers: dict[str, harness.Server], way: str) -> None:
+    """What fails before the first row has a status and a page of the app's."""
+    result = curl(f"{servers[way].url}/early", "--write-out", "%{http_code}")
+    assert result.stdout.split(b"\n") == [b'{"error":"broken"}', b"503"]
+
+
+@pytest.mark.parametrize(
+    ("way", "path"),
+    [
+        ("direct", "/ticks/loud"),
+        ("direct", "/ticks/silent"),
+        ("direct", "/quiet"),
+        ("direct", "/asking"),
+        # nginx holds the others back until they are large.
+        ("nginx", "/quiet"),
+    ],
+)
+def test_client_leaves(servers: dict[str, harness.Server], way: str, path: str) -> None:
+    """The stream of a client that left is closed, and its context torn down once."""
+    server = servers[way]
+    before = counts(server)
+    leave_after_first_bytes(server, path)
+    wait_until(lambda: counts(server).get("torn down", 0) > before.get("torn down", 0))
+    after = counts(server)
+    assert after["torn down"] == before.get("torn down", 0) + 1
+    if path.startswith("/ticks"):
+        assert after["closed"] == before.get("closed", 0) + 1
+        assert "ran to its end" not in after
+    if path == "/asking":
+        assert after["saw it leave"] == before.get("saw it leave", 0) + 1
+    else:
+        left = before.get("ClientDisconnected", 0) + 1
+        assert after["ClientDisconnected"] == left
