@@ -117,7 +117,7 @@ def uwsgi(
     :param app: the file that defines ``app``.
     """
     program = require("uwsgi", "apt-get install uwsgi-core uwsgi-plugin-python3")
-    packages = ":".join(entry for entry in sys.path if entry.endswith("-packages"))
+    packages = ":".join(p for p in sys.path if p.endswith(("-packages", "/src")))
     return python_server(
         "uwsgi",
         lambda port, _: [
