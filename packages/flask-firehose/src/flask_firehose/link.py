@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from posixpath import splitext
 from typing import Any
 from typing import Self
 from urllib.parse import quote
@@ -22,28 +23,28 @@ DESTINATIONS = (
 )  # fmt: skip
 #: The ``as`` of a file, and its ``type`` where browsers differ in what they can read.
 EXTENSIONS: dict[str, tuple[str, str | None]] = {
-    "css": ("style", None),
-    "js": ("script", None),
-    "mjs": ("script", None),
-    "woff2": ("font", "font/woff2"),
-    "woff": ("font", "font/woff"),
-    "ttf": ("font", "font/ttf"),
-    "otf": ("font", "font/otf"),
-    "avif": ("image", "image/avif"),
-    "webp": ("image", "image/webp"),
-    "svg": ("image", "image/svg+xml"),
-    "png": ("image", None),
-    "jpg": ("image", None),
-    "jpeg": ("image", None),
-    "gif": ("image", None),
-    "ico": ("image", None),
-    "mp3": ("audio", None),
-    "ogg": ("audio", None),
-    "mp4": ("video", None),
-    "webm": ("video", None),
-    "vtt": ("track", None),
-    "json": ("fetch", None),
-    "wasm": ("fetch", None),
+    ".css": ("style", None),
+    ".js": ("script", None),
+    ".mjs": ("script", None),
+    ".woff2": ("font", "font/woff2"),
+    ".woff": ("font", "font/woff"),
+    ".ttf": ("font", "font/ttf"),
+    ".otf": ("font", "font/otf"),
+    ".avif": ("image", "image/avif"),
+    ".webp": ("image", "image/webp"),
+    ".svg": ("image", "image/svg+xml"),
+    ".png": ("image", None),
+    ".jpg": ("image", None),
+    ".jpeg": ("image", None),
+    ".gif": ("image", None),
+    ".ico": ("image", None),
+    ".mp3": ("audio", None),
+    ".ogg": ("audio", None),
+    ".mp4": ("video", None),
+    ".webm": ("video", None),
+    ".vtt": ("track", None),
+    ".json": ("fetch", None),
+    ".wasm": ("fetch", None),
 }
 #: Without these a page has no shape, no text, no behaviour: they go first.
 IMPORTANCE = {"style": 0, "font": 1, "script": 2}
@@ -176,15 +177,14 @@ def _relation(rel: object) -> str:
 
 def _completed(url: str, kinds: set[str], given: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes in the header's order, with what the file's name tells."""
-    file = url.partition("?")[0].rpartition("/")[2]
-    extension = file.rpartition(".")[2].lower()
+    extension = splitext(url.partition("?")[0])[1].lower()
     as_, type_ = EXTENSIONS.get(extension, (None, None))
     if "preload" not in kinds:
         as_, type_ = None, None
     # Browsers ask for these with CORS: what was fetched without is fetched again.
     cors = (
         given.get("as", as_) in {"font", "fetch"}
-        or (as_ is not None and extension == "mjs")
+        or (as_ is not None and extension == ".mjs")
         or "modulepreload" in kinds
     )
     return {"as": as_, "type": type_, "crossorigin": cors} | given

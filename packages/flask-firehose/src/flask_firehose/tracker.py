@@ -43,11 +43,14 @@ def pack(sent: dict[str, int]) -> list[list[int | str]]:
     room = MAX_BYTES
     for url, seconds in reversed(sent.items()):
         starts = not groups or groups[-1][0] != seconds
-        size = len(json.dumps(url)) + 1 + starts * GROUP_BYTES
-        if size > room:
+        size = len(json.dumps(url)) + 1
+        if size + GROUP_BYTES > MAX_BYTES:
             continue
+        size += starts * GROUP_BYTES
+        if size > room:
+            break
         if starts:
             groups.append([seconds])
         groups[-1].append(url)
         room -= size
-    return groups[::-1]
+    return [[group[0], *group[:0:-1]] for group in reversed(groups)]
