@@ -1,0 +1,205 @@
+"""One request on its way through the cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+from .resources import Found
+from .resources import Resources
+from .rules.entry import Entry
+from .rules.entry import variant_key
+from .rules.policy import Wishes
+from .rules.policy import wishes
+from .rules.variants import selection
+
+
+#: Where a WSGI environment holds the exchange.
+EXCHANGE = "flask_webcache.exchange"
+#: In its place where the answer came from the store, and nothing is left to do.
+ANSWERED = object()
+#: A request with one of these needs a closer look than a plain GET.
+SPECIAL = frozenset(
+    {
+        "HTTP_CACHE_CONTROL",
+        "HTTP_PRAGMA",
+        "HTTP_RANGE",
+        "HTTP_IF_MATCH",
+        "HTTP_IF_UNMODIFIED_SINCE",
+        "flask_webcache.recache",
+    }
+)
+CONDITIONS = (
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_UNMODIFIED_SINCE",
+)
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """What is known of one request between its two handlers."""
+
+    resources: Resources
+    environ: dict[str, Any]
+    key: str
+    started: float
+    wishes: Wishes
+    found: Found = field(default_factory=Found)
+    #: What Cache-Status says first.
+    outcome: str = "fwd=uri-miss"
+    collapsed: bool = False
+    #: The stored response whose validators the view was asked about.
+    validating: Entry | None = None
+    #: Whether it is served in place of an error.
+    stands_in: bool = False
+    #: The request's own conditions while the stored validators are in their place.
+    own_conditions: dict[str, str] | None = None
+    _lead: str | None = None
+    _ahead: bool = False
+
+    @classmethod
+    def start(cls, resources: Resources, environ: dict[str, Any]) -> Exchange:
+        """Begin with a request."""
+        return cls(
+            resources,
+            environ,
+            resources.key(environ),
+            time.time(),
+            wishes(environ),
+        )
+
+    @property
+    def method(self) -> str:
+        """The request's method."""
+        return str(self.environ["REQUEST_METHOD"])
+
+    @property
+    def safe(self) -> bool:
+        """Whether this is a GET or a HEAD."""
+        return self.method in ("GET", "HEAD")
+
+    def look(self) -> Entry | None:
+        """Look for a stored response, unless that was just done ahead."""
+        if not self._ahead:
+            self.found = self.resources.find(self.key, self.environ)
+        self._ahead = False
+        return self.found.entry
+
+    def look_ahead(self) -> Entry | None:
+        """Look for a stored response on behalf of the next look."""
+        entry = self.look()
+        self._ahead = True
+        return entry
+
+    @property
+    def renewal(self) -> str:
+        """What marks a renewal under way."""
+        return f"renew {self._flight()}"
+
+    def validate(self, entry: Entry) -> None:
+        """Ask the view whether a stored response is current, if it can tell.
+
+        Its validators take the place of the request's own conditions for the while.
+        """
+        environ = self.environ
+        self.validating = entry
+        if not entry.validator:
+            return
+        self.own_conditions = {
+            name: environ.pop(name) for name in CONDITIONS if name in environ
+        }
+        if entry.etag:
+            environ["HTTP_IF_NONE_MATCH"] = entry.etag
+        if entry.last_modified:
+            environ["HTTP_IF_MODIFIED_SINCE"] = entry.last_modified
+
+    def restore_conditions(self) -> None:
+        """Put the request's own conditions back."""
+        if self.own_conditions is not None:
+            for name in CONDITIONS:
+                self.environ.pop(name, None)
+            self.environ.update(self.own_conditions)
+            self.own_conditions = None
+
+    def wait(self, deadline: float) -> bool:
+        """Take the lead, or wait for who has it.
+
+        :param deadline: by when to go on alone, in terms of :func:`time.monotonic`.
+        :return: whether to look into the store again.
+        """
+        flights = self.resources.flights
+        lead = self._flight()
+        if flights.passes(self.key, time.monotonic()):
+            return False
+        landing = flights.join(lead)
+        if landing is not None:
+            return landing.wait(max(0.0, deadline - time.monotonic()))
+        self._lead = lead
+        if self.resources.backend.local or self._lock(lead):
+            return False
+        self._await_lock(lead, deadline)
+        self._lead = None
+        flights.land(lead)
+        return True
+
+    def release(self, *, stored: bool) -> None:
+        """Give the lead back, and let the next ones pass if nothing was stored."""
+        flights = self.resources.flights
+        if stored:
+            flights.hold(self.key)
+        if self._lead is None:
+            return
+        if not stored:
+            flights.let_pass(self.key, time.monotonic())
+        lead, self._lead = self._lead, None
+        if not self.resources.backend.local:
+            self.resources.backend.delete(_lock_name(lead))
+        flights.land(lead)
+
+    def _flight(self) -> str:
+        """Return what requests wait for each other by: resource and selection."""
+        metadata = self.found.metadata
+        if metadata is None or not metadata.vary:
+            return self.key
+        return variant_key(self.key, selection(metadata.vary, self.environ))
+
+    def _lock(self, lead: str) -> bool:
+        """Take the lead among processes; a backend that fails cannot deny it."""
+        backend = self.resources.backend
+        name = _lock_name(lead)
+        seconds = self.resources.config.lock_seconds
+        if backend.add(name, "", seconds) is not False:
+            return True
+        if backend.get(name) is None:
+            # FileSystemCache refuses to add over what has expired.
+            backend.delete(name)
+        return False
+
+    def _await_lock(self, lead: str, deadline: float) -> None:
+        backend = self.resources.backend
+        pause = 0.005
+        while backend.get(_lock_name(lead)) is not None:
+            if time.monotonic() >= deadline:
+                return
+            _PAUSE.wait(pause)
+            pause = min(0.05, pause * 1.5)
+
+
+_PAUSE = threading.Event()
+
+
+def _lock_name(lead: str) -> str:
+    return f"lock {lead}"
+
+
+def plain(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a request is a GET or HEAD that asks nothing of caches."""
+    return environ["REQUEST_METHOD"] in ("GET", "HEAD") and environ.keys().isdisjoint(
+        SPECIAL
+    )

@@ -1,0 +1,262 @@
+"""The stored responses of one app."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
+
+from .backend import Backend
+from .config import Config
+from .flights import Flights
+from .rules import keys
+from .rules.entry import LONGEST
+from .rules.entry import Entry
+from .rules.entry import Item
+from .rules.entry import Metadata
+from .rules.entry import Variant
+from .rules.entry import variant_key
+from .rules.variants import Selection
+from .rules.variants import selection
+
+
+#: How long it is remembered that a resource was purged, in seconds; a view that
+#: began before the purge and takes longer could bring the old response back.
+PURGED_SECONDS = 600
+#: How many resources a process knows the selecting fields and the tags of.
+HINTS = 10_000
+#: How often counters are brought together in a shared backend, in seconds.
+FLUSH_SECONDS = 10.0
+COUNTERS = ("hit", "stale", "miss", "stored")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is for one request."""
+
+    entry: Entry | None = None
+    metadata: Metadata | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why a request is forwarded where there is no entry (RFC 9211)."""
+        varies = self.metadata is not None and self.metadata.variants
+        return "vary-miss" if varies else "uri-miss"
+
+
+@dataclass(frozen=True, slots=True)
+class _Hint:
+    """What to read beside the resource itself, so that one round trip will do."""
+
+    names: tuple[tuple[str, ...], ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+class Resources:
+    """The stored responses of one app: found, kept and purged."""
+
+    def __init__(self, config: Config, backend: Backend) -> None:
+        self.config = config
+        self.backend = backend
+        self.flights = Flights(config.lock_seconds)
+        self.counts: Counter[str] = Counter()
+        #: When everything was purged in this process.
+        self.purged = 0.0
+        self._front = f"{config.key_prefix}{config.master_salt} "
+        self._ignored = config.ignored_query
+        self._ordered = config.sort_query
+        self._early = config.preemptive_recache_seconds
+        self._hints: dict[str, _Hint] = {}
+        self._marks: dict[str, float] = {}
+        self._flush_at = time.monotonic() + FLUSH_SECONDS
+
+    def key(self, environ: Mapping[str, Any]) -> str:
+        """Return the key of the resource that a request is for."""
+        return self._front + keys.of_request(environ, self._ignored, self._ordered)
+
+    def url_key(self, url: str) -> str:
+        """Return the key of the resource at an absolute URL."""
+        return self._front + keys.of_url(url, self._ignored, self._ordered)
+
+    def exempt(self, environ: Mapping[str, Any]) -> bool:
+        """Tell whether nothing of a path is stored."""
+        prefixes = self.config.resource_exemptions
+        return bool(prefixes) and environ.get("PATH_INFO", "").startswith(prefixes)
+
+    def fresh(self, key: str, now: float) -> Entry | None:
+        """Return what is fresh and the same for every request, without a search."""
+        item = self.backend.peek(key)
+        if (
+            item.__class__ is Entry
+            and now < item.fresh_until - self._early
+            and not item.no_cache
+            and item.started > self.purged
+            and (not item.tags or self._current(item, {}))
+        ):
+            entry: Entry = item
+            return entry
+        return None
+
+    def find(self, key: str, environ: Mapping[str, Any]) -> Found:
+        """Return what is stored for a request, fresh or not."""
+        hint = self._hints.get(key, _Hint())
+        got = self._read(
+            [
+                key,
+                *(variant_key(key, selection(names, environ)) for names in hint.names),
+                *self._marked(hint.tags),
+            ]
+        )
+        item = got[key]
+        metadata = item if isinstance(item, Metadata) else None
+        if metadata is not None:
+            item = self._chosen(key, metadata, environ, got)
+        if not isinstance(item, Entry):
+            return Found(None, metadata)
+        missing = [mark for mark in self._marked(item.tags) if mark not in got]
+        if missing:
+            got |= self._read(missing)
+        self._remember(key, _Hint(metadata.names() if metadata else (), item.tags))
+        return Found(item if self._current(item, got) else None, metadata)
+
+    def keep(self, key: str, entry: Entry, now: float) -> bool:
+        """Store a response, unless the resource was purged since it was begun."""
+        current = self.backend.get(key)
+        metadata = current if isinstance(current, Metadata) else Metadata()
+        if metadata.purged >= entry.started or entry.started <= self.purged:
+            return False
+        seconds = self._seconds(entry, now)
+        if not entry.vary:
+            return self.backend.set(key, entry, seconds)
+        variant = Variant(entry.vary, entry.language, now + seconds)
+        metadata, dropped = metadata.adding(variant, now, self.config.max_variants)
+        entry = replace(entry, salt=metadata.salt)
+        # The response first, so that nobody is led to what is not there yet.
+        if not self.backend.set(variant.name(key), entry, seconds):
+            return False
+        self.backend.delete(*(one.name(key) for one in dropped))
+        longest = max(one.expires for one in metadata.variants) - now
+        return self.backend.set(key, metadata, longest)
+
+    def purge(self, key: str) -> None:
+        """Make whatever is stored of a resource, or being made for it, invalid."""
+        self.backend.set(key, Metadata(purged=time.time()), PURGED_SECONDS)
+        self._hints.pop(key, None)
+
+    def purge_tag(self, tag: str) -> None:
+        """Make every response with a tag invalid."""
+        now = time.time()
+        if not self.backend.local:
+            self.backend.set(self._mark(tag), repr(now), LONGEST)
+        elif len(self._marks) < HINTS:
+            self._marks[tag] = now
+        else:
+            self.purge_all()
+
+    def purge_all(self) -> None:
+        """Make every response invalid."""
+        self.purged = time.time()
+        self._marks.clear()
+        if not self.backend.local:
+            self.backend.set(self._mark(""), repr(self.purged), LONGEST)
+
+    def hit_status(self, entry: Entry, now: float) -> str:
+        """Return what Cache-Status says of a fresh hit."""
+        return f"{self.config.cache_name}; hit; ttl={int(entry.fresh_until - now)}"
+
+    def count(self, what: str) -> None:
+        """Count an answer."""
+        self.counts[what] += 1
+        if not self.backend.local and time.monotonic() > self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring this process's counters to those of the others."""
+        self._flush_at = time.monotonic() + FLUSH_SECONDS
+        counts, self.counts = self.counts, Counter()
+        for what, number in counts.items():
+            self.backend.count(self._front + what, number)
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters, of every process where the backend is shared."""
+        if self.backend.local:
+            return {what: self.counts[what] for what in COUNTERS}
+        self.flush()
+        names = [self._front + what for what in COUNTERS]
+        return dict(zip(COUNTERS, self.backend.counted(*names), strict=True))
+
+    def _read(self, names: list[str]) -> dict[str, Item | None]:
+        return dict(zip(names, self.backend.get_many(*names), strict=True))
+
+    def _chosen(
+        self,
+        key: str,
+        metadata: Metadata,
+        environ: Mapping[str, Any],
+        got: dict[str, Item | None],
+    ) -> Item | None:
+        """Return the stored response that a request selects."""
+        asked: list[Selection] = [
+            selection(names, environ) for names in metadata.names()
+        ]
+        variant = metadata.choose(asked)
+        if variant is None:
+            return None
+        name = variant.name(key)
+        if name not in got:
+            got |= self._read([name])
+        entry = got[name]
+        same = isinstance(entry, Entry) and entry.salt == metadata.salt
+        return entry if same else None
+
+    def _current(self, entry: Entry, got: Mapping[str, Item | None]) -> bool:
+        """Tell whether an entry was begun after its tags and all were purged."""
+        if self.backend.local:
+            marks = self._marks
+            return entry.started > self.purged and all(
+                entry.started > marks.get(tag, 0.0) for tag in entry.tags
+            )
+        return all(
+            entry.started > _moment(got.get(mark)) for mark in self._marked(entry.tags)
+        )
+
+    def _marked(self, tags: Iterable[str]) -> list[str]:
+        """Return where it is written when these tags and all were purged."""
+        if self.backend.local:
+            return []
+        return [self._mark(""), *(self._mark(tag) for tag in tags)]
+
+    def _mark(self, tag: str) -> str:
+        return f"{self._front}tag {tag}"
+
+    def _remember(self, key: str, hint: _Hint) -> None:
+        if hint.names or hint.tags:
+            if len(self._hints) >= HINTS:
+                self._hints.clear()
+            self._hints[key] = hint
+        else:
+            self._hints.pop(key, None)
+
+    def _seconds(self, entry: Entry, now: float) -> float:
+        """Return how long the backend is to keep a response."""
+        config = self.config
+        if entry.strict or entry.no_cache:
+            stale = 0
+        else:
+            error = entry.stale_if_error
+            grace = config.stale_on_error if error is None else error
+            stale = max(entry.stale_while_revalidate, grace)
+        if entry.validator:
+            stale = max(stale, config.keep_seconds)
+        return min(max(0.0, entry.fresh_until - now) + stale, LONGEST)
+
+
+def _moment(mark: Item | None) -> float:
+    try:
+        return float(mark) if isinstance(mark, str) else 0.0
+    except ValueError:
+        return 0.0
