@@ -1,0 +1,81 @@
+"""The README: its samples run, its table is true."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_firehose.config import PREFIX
+from flask_firehose.config import Config
+
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+CSS = "</static/main.css>; rel=preload; as=style"
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[dict[str, Any]]:
+    """Run the samples in their order, each with the names of those before."""
+    names: dict[str, Any] = {"__name__": __name__}
+    seen = []
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(code, names)
+        seen.append(dict(names))
+    return seen
+
+
+def test_quick_start(samples: list[dict[str, Any]]) -> None:
+    """The smallest example pushes what the text says."""
+    response = samples[0]["app"].test_client().get("/")
+    assert response.text == '<link rel="stylesheet" href="/static/main.css">'
+    assert response.headers["Link"] == CSS
+
+
+def test_pushing(samples: list[dict[str, Any]]) -> None:
+    """A view and its template push, the important first."""
+    response = samples[1]["app"].test_client().get("/report")
+    assert response.headers["Link"] == (
+        "</static/report.css>; rel=preload; as=style, "
+        "</static/chart.png>; rel=preload; as=image; fetchpriority=high, "
+        '</static/inter.woff2>; rel=preload; as=font; type="font/woff2"; crossorigin'
+    )
+
+
+def test_connector(samples: list[dict[str, Any]]) -> None:
+    """The connector of the text tracks."""
+    app = Flask(__name__)
+    app.secret_key = "secret"
+    samples[2]["firehose"].init_app(app)
+    app.add_url_rule("/", view_func=lambda: samples[1]["push"]("/a.css"))
+    client = app.test_client()
+    assert "Link" in client.get("/").headers
+    assert "Link" not in client.get("/").headers
+
+
+@pytest.mark.parametrize("path", ["/declared", "/explicit", "/learned"])
+def test_early_hints(samples: list[dict[str, Any]], path: str) -> None:
+    """Each of the three sources sends what the text says."""
+    sent: list[list[tuple[str, str]]] = []
+    client = samples[-1]["app"].test_client()
+    environ = {"wsgi.early_hints": sent.append}
+    client.get(path)
+    client.get(path, environ_overrides=environ)
+    if path == "/learned":
+        client.get(path, environ_overrides=environ)
+    ((name, value),) = sent[0]
+    assert (name, value.startswith(CSS), len(sent)) == ("Link", True, 1)
+
+
+def test_configuration() -> None:
+    """The table has every key with its default."""
+    rows = re.findall(
+        r"^\| `(FIREHOSE_\w+)` \| `.+?` \| `(.+?)` \|", README, re.MULTILINE
+    )
+    assert rows == [
+        (PREFIX + field.name.upper(), repr(field.default)) for field in fields(Config)
+    ]
