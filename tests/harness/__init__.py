@@ -11,6 +11,11 @@ from harness.databases import RedisServer
 from harness.databases import memcached
 from harness.databases import redis_server
 from harness.nginx import nginx
+from harness.s3 import Front
+from harness.s3 import S3Server
+from harness.s3 import ceph_server
+from harness.s3 import s3_server
+from harness.s3 import tls_front
 from harness.server import Server
 from harness.server import free_port
 from harness.server import require
@@ -25,10 +30,13 @@ from harness.wsgi import werkzeug_server
 
 __all__ = [
     "WSGI_SERVERS",
+    "Front",
     "RedisServer",
+    "S3Server",
     "Server",
     "apache",
     "browser",
+    "ceph_server",
     "free_port",
     "gunicorn",
     "memcached",
@@ -36,7 +44,9 @@ __all__ = [
     "redis_server",
     "require",
     "require_module",
+    "s3_server",
     "serve",
+    "tls_front",
     "uwsgi",
     "waitress",
     "werkzeug_server",

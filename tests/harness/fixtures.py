@@ -49,3 +49,17 @@ def chromium() -> Iterator[Browser]:
     """One headless Chromium for the session."""
     with harness.browser() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def s3_session() -> Iterator[harness.S3Server]:
+    """One light S3 server for the session."""
+    with harness.s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_session() -> Iterator[harness.S3Server]:
+    """One Ceph for the session."""
+    with harness.ceph_server() as server:
+        yield server

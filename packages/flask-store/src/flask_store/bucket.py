@@ -1,0 +1,318 @@
+"""One S3 bucket: what boto3 is told, and what its answers mean."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import threading
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import IO
+from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask_store.config import MIB
+from flask_store.config import Config
+from flask_store.dialect import Dialect
+from flask_store.dialect import probe
+from flask_store.exceptions import BackendError
+from flask_store.exceptions import MissingDependencyError
+from flask_store.exceptions import NotFoundError
+
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PART_SIZE = 8 * MIB
+#: S3's own limits.
+MOST_PARTS = 10_000
+LARGEST_PUT = 5 * 1024 * MIB
+#: The metadata by which a save knows its own object when an answer was lost.
+MARK = "flask-store"
+TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+ABSENT = {"NoSuchKey", "404", "NotFound"}
+BUSY = {"RequestTimeout", "SlowDown", "Throttling", "RequestTimeTooSkewed"}
+
+
+class Bucket:
+    """A bucket, whose client is made when it is first used, once per app."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.name = config.s3_bucket
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._dialect: Dialect | None = None
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, which threads share."""
+        with self._lock:
+            if self._client is None:
+                self._client = make_client(self.config)
+        return self._client
+
+    @property
+    def dialect(self) -> Dialect:
+        """How far the server keeps two saves from one name."""
+        if self._dialect is None:
+            self._dialect = self._find_dialect()
+        return self._dialect
+
+    def _find_dialect(self) -> Dialect:
+        if self.config.s3_conditional == "always":
+            return Dialect.ATOMIC
+        if self.config.s3_conditional == "never":
+            return Dialect.NONE
+        host = urlsplit(self.client.meta.endpoint_url).hostname or ""
+        if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+            return Dialect.ATOMIC
+        with failing_as("try", "a conditional write"):
+            return probe(self.client, str(self.name), self.config.path or "")
+
+    def keeps_names(self, size: int) -> bool:
+        """Tell whether the server lets only one of several saves have a name."""
+        return self.dialect is Dialect.ATOMIC or (
+            self.dialect is Dialect.PUTS and size <= LARGEST_PUT
+        )
+
+    def create(
+        self,
+        key: str,
+        body: IO[bytes],
+        size: int,
+        mark: str,
+        *,
+        condition: bool,
+        headers: Mapping[str, str],
+    ) -> bool:
+        """Make an object, unless there is one; return whether it was made.
+
+        :param body: a stream that can be read again.
+        :param mark: what tells this save from all others.
+        :param condition: whether the server is to look for one; not for unique keys.
+        :param headers: what S3 is to keep with it, such as ``ContentType``.
+        """
+        arguments = {
+            "Bucket": self.name,
+            "Key": key,
+            "Metadata": {MARK: mark},
+            **({"ACL": self.config.s3_acl} if self.config.s3_acl else {}),
+            **self.config.s3_object_parameters,
+            **headers,
+        }
+        only = {"IfNoneMatch": "*"} if condition else {}
+        in_parts = size >= self.config.s3_multipart_threshold
+        if condition and self.dialect is Dialect.PUTS:
+            in_parts = False
+        body.seek(0)
+        try:
+            if in_parts:
+                return self._put_parts(arguments, body, size, only)
+            self.client.put_object(Body=body, ContentLength=size, **arguments, **only)
+        except _client_error() as error:
+            # An attempt whose answer was lost may have made it.
+            if _code(error) in {*TAKEN, "NoSuchUpload"}:
+                return self._is_ours(key, mark)
+            raise
+        return True
+
+    def _put_parts(
+        self,
+        arguments: dict[str, Any],
+        body: IO[bytes],
+        size: int,
+        only: dict[str, str],
+    ) -> bool:
+        """Send a large object in parts, one of which is in memory at a time."""
+        where = {"Bucket": self.name, "Key": arguments["Key"]}
+        # Better known before the bytes are sent than after.
+        if only and self.head(where["Key"]) is not None:
+            return False
+        upload = self.client.create_multipart_upload(**arguments)
+        where["UploadId"] = upload["UploadId"]
+        part_size = max(PART_SIZE, math.ceil(size / MOST_PARTS))
+        parts: list[dict[str, Any]] = []
+        try:
+            while data := body.read(part_size):
+                number = len(parts) + 1
+                part = self.client.upload_part(PartNumber=number, Body=data, **where)
+                parts.append({"ETag": part["ETag"], "PartNumber": number})
+            self.client.complete_multipart_upload(
+                MultipartUpload={"Parts": parts}, **where, **only
+            )
+        except BaseException:
+            # Parts cost money until they are aborted.
+            with contextlib.suppress(Exception):
+                self.client.abort_multipart_upload(**where)
+            raise
+        return True
+
+    def _is_ours(self, key: str, mark: str) -> bool:
+        found = self.head(key)
+        return found is not None and found["Metadata"].get(MARK) == mark
+
+    def head(self, key: str) -> Mapping[str, Any] | None:
+        """Return what S3 knows of an object, or None where there is none."""
+        try:
+            head: Mapping[str, Any] = self.client.head_object(Bucket=self.name, Key=key)
+        except _client_error() as error:
+            if _code(error) in ABSENT:
+                return None
+            raise
+        return head
+
+    def list(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """Yield what S3 knows of all objects whose keys start with a prefix."""
+        pages = self.client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self.name, Prefix=prefix):
+            yield from page.get("Contents", ())
+
+
+class ObjectReader(io.RawIOBase):
+    """Read an object as a file; seeking asks S3 for the rest from there.
+
+    :param answer: what S3 answered to the first request for the object.
+    """
+
+    def __init__(self, bucket: Bucket, key: str, name: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._name = name
+        self._position = 0
+        self._body: Any = None
+        with failing_as("open", name):
+            self._request()
+        self._size = self._position + self._left
+
+    def _request(self) -> None:
+        self._drop()
+        wanted: dict[str, str] = {}
+        if self._position:
+            wanted = {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
+        answer = self._bucket.client.get_object(
+            Bucket=self._bucket.name, Key=self._key, **wanted
+        )
+        self._etag: str = answer["ETag"]
+        self._left: int = answer["ContentLength"]
+        self._body = answer["Body"]
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that it can be read from anywhere."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; nothing is asked of S3 before the next read."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
+        position = start[whence] + offset
+        if position < 0:
+            raise ValueError(f"negative seek position {position}")
+        if position != self._position:
+            self._position = position
+            self._drop()
+        return position
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read into a buffer."""
+        view = memoryview(buffer).cast("B")
+        if self._position >= self._size or not view:
+            return 0
+        with failing_as("read", self._name):
+            if self._body is None:
+                self._request()
+            data = self._body.read(len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _drop(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._drop()
+        super().close()
+
+
+def make_client(config: Config) -> Any:
+    """Make a boto3 client that gives up in time."""
+    try:
+        import boto3
+        from botocore.config import Config as BotoConfig
+    except ImportError as error:
+        raise MissingDependencyError("boto3", "s3") from error
+    checksum = config.s3_checksum
+    own = config.s3_endpoint_url is not None
+    if checksum == "auto":
+        # Over TLS the default checksum comes behind the body in a form that older
+        # servers refuse, above all Ceph's before version 18.
+        checksum = "when_required" if own else "when_supported"
+    s3: dict[str, Any] = {"addressing_style": config.s3_addressing}
+    if own and str(config.s3_endpoint_url).startswith("https:"):
+        # TLS guards the body; hashing it before would read it twice.
+        s3["payload_signing_enabled"] = False
+    # A session of its own, because the default one is not made for threads.
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=config.s3_endpoint_url,
+        region_name=config.s3_region or ("us-east-1" if own else None),
+        aws_access_key_id=config.s3_access_key,
+        aws_secret_access_key=config.s3_secret_key,
+        config=BotoConfig(
+            connect_timeout=config.s3_timeout,
+            read_timeout=config.s3_timeout,
+            retries={"total_max_attempts": config.s3_attempts, "mode": "standard"},
+            max_pool_connections=config.s3_pool_size,
+            request_checksum_calculation=checksum,
+            response_checksum_validation=checksum,
+            signature_version="s3v4",
+            s3=s3,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def failing_as(action: str, name: str) -> Iterator[None]:
+    """Turn boto3's errors into ours."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except _client_error() as error:
+        if _code(error) in ABSENT and action != "save":
+            raise NotFoundError(name) from error
+        raise BackendError(action, name, f"S3 said {_code(error)}") from error
+    except BotoCoreError as error:
+        raise BackendError(action, name, str(error)) from error
+
+
+def is_transient(error: BackendError) -> bool:
+    """Tell whether trying again later may help: the server was down or busy."""
+    cause = error.__cause__
+    if not isinstance(cause, _client_error()):
+        return True
+    status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return bool(status >= 500 or status == 429 or _code(cause) in BUSY)
+
+
+def _client_error() -> type[Any]:
+    from botocore.exceptions import ClientError
+
+    return ClientError  # type: ignore[no-any-return] # botocore has no types
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", "an error"))

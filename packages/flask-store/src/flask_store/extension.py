@@ -1,0 +1,173 @@
+"""The extension: what ties the stores to Flask."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+from typing import cast
+
+from flask import Flask
+from flask import Response
+from flask import abort
+from flask import current_app
+from flask import request
+from flask import send_file
+from werkzeug.utils import import_string
+
+from flask_store import serving
+from flask_store.cli import commands
+from flask_store.config import Config
+from flask_store.exceptions import ConfigError
+from flask_store.exceptions import InvalidNameError
+from flask_store.exceptions import NotConfiguredError
+from flask_store.exceptions import NotFoundError
+from flask_store.exceptions import SetupError
+from flask_store.file_wrapper import FileWrapper
+from flask_store.signals import upload_failed
+from flask_store.signals import upload_finished
+from flask_store.spool import SpoolingMixin
+from flask_store.stores import BaseStore
+
+
+ENDPOINT = "flaskstore"
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What one app has of a store."""
+
+    config: Config
+    provider: BaseStore
+
+
+def Provider(destination: str | None = None) -> BaseStore:  # noqa: N802 - documented
+    """Return the current app's provider.
+
+    :param destination: a folder in the store; by default its root.
+    :raises SetupError: where the app has no store.
+    """
+    provider = _state(current_app).provider
+    return provider.within(destination) if destination else provider
+
+
+class Store:
+    """Save uploads where the app's configuration says.
+
+    :param app: the app, or None to call :meth:`init_app` later.
+    :param spool: receive uploads in the store's own file system, so that saving one
+        writes nothing more; for the local and the gevent store.
+    """
+
+    def __init__(self, app: Flask | None = None, *, spool: bool = False) -> None:
+        self.spool = spool
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set the store up for an app.
+
+        :raises ConfigError: for a configuration that cannot be used.
+        :raises ImportError: where there is no such provider.
+        :raises SetupError: when called twice for the same app.
+        """
+        if "store" in app.extensions:
+            raise SetupError(f"a Store is already set up on {app.name!r}")
+        self.set_provider_defaults(app)
+        config = Config.from_mapping(app.config)
+        self.check_config(app)
+        provider = self.provider(app)(config=config)
+        app.extensions["store"] = _State(config, provider)
+        if provider.register_route:
+            self.register_route(app)
+        if self.spool and provider.can_spool:
+            bases = (SpoolingMixin, app.request_class)
+            spooling = type("SpoolingRequest", bases, {"flask_store": provider})
+            app.request_class = spooling
+        if provider.background:
+            provider.on_end = functools.partial(_tell, app)
+            app.before_request(provider.start)
+        app.cli.add_command(commands())
+
+    def Provider(self, destination: str | None = None) -> BaseStore:  # noqa: N802
+        """Return the current app's provider.
+
+        :param destination: a folder in the store; by default its root.
+        """
+        return Provider(destination)
+
+    def provider(self, app: Flask) -> type[BaseStore]:
+        """Return the class that ``STORE_PROVIDER`` names.
+
+        :raises ImportError: where the module or the class is not there.
+        """
+        name = Config.from_mapping(app.config).provider
+        found = import_string(name)
+        if not (isinstance(found, type) and issubclass(found, BaseStore)):
+            raise ConfigError("STORE_PROVIDER", name, "set the name of a provider")
+        return found
+
+    def set_provider_defaults(self, app: Flask) -> None:
+        """Set in ``app.config`` what the provider takes for granted."""
+        self.provider(app).app_defaults(app)
+
+    def check_config(self, app: Flask) -> None:
+        """Check that all keys are there which the provider cannot do without.
+
+        :raises NotConfiguredError: for the first that is missing.
+        """
+        provider = self.provider(app)
+        for key in provider.REQUIRED_CONFIGURATION:
+            if not app.config.get(key):
+                remedy = f"set it, as {provider.__name__} needs it"
+                raise NotConfiguredError(key, app.config.get(key), remedy)
+
+    def register_route(self, app: Flask) -> None:
+        """Let the app serve the files under ``STORE_URL_PREFIX``."""
+        prefix = Config.from_mapping(app.config).url_prefix
+        app.add_url_rule(f"{prefix}/<path:name>", ENDPOINT, _serve)
+
+
+def _state(app: Flask) -> _State:
+    try:
+        return cast("_State", app.extensions["store"])
+    except KeyError:
+        raise SetupError(
+            f"there is no Store on {app.name!r}; call init_app first"
+        ) from None
+
+
+def _tell(app: Flask, file: FileWrapper, error: Exception | None) -> None:
+    """Send the signal that an upload in the background has ended."""
+    with app.app_context():
+        if error is None:
+            upload_finished.send(app, file=file)
+        else:
+            upload_failed.send(app, file=file, error=error)
+
+
+def _serve(name: str) -> Response:
+    """Send a stored file as what it is, never as a page of the site."""
+    state = _state(current_app)
+    provider = state.provider
+    if state.config.private and not provider.signer.verify(
+        name,
+        request.args.get("expires", ""),
+        request.args.get("signature", ""),
+        time.time(),
+    ):
+        abort(403)
+    try:
+        source: Any = provider.servable(name)
+    except (InvalidNameError, NotFoundError):
+        abort(404)
+    mimetype = serving.content_type(name)
+    response = send_file(
+        source,
+        mimetype,
+        as_attachment=not serving.is_inline(mimetype),
+        download_name=name.rpartition("/")[2],
+    )
+    response.headers.update(serving.headers(mimetype))
+    return response

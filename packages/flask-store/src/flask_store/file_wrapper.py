@@ -1,0 +1,92 @@
+"""One file of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field
+from datetime import datetime
+from typing import TYPE_CHECKING
+from typing import BinaryIO
+
+
+if TYPE_CHECKING:
+    from flask_store.stores import BaseStore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileWrapper:
+    """Stand for one file; its ``str()`` is the relative path.
+
+    :param provider: the provider of the whole store.
+    :param name: the path in the store.
+    :param known_size: the bytes, where they are known already.
+    :param known_modified: the time, where it is known already.
+    """
+
+    provider: BaseStore = field(repr=False)
+    name: str
+    known_size: int | None = field(default=None, repr=False)
+    known_modified: datetime | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """Return the relative path."""
+        return self.name
+
+    @property
+    def filename(self) -> str:
+        """The name without its folder."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        if self.known_size is not None:
+            return self.known_size
+        return self.provider.size(self.name)
+
+    @property
+    def modified(self) -> datetime:
+        """When the file was written."""
+        return self.known_modified or self.provider.modified(self.name)
+
+    def relative_path(self) -> str:
+        """Return the path in the store, which is what to keep in a database."""
+        return self.name
+
+    def absolute_path(self) -> str:
+        """Return the path on disk, or the key in the bucket."""
+        return self.provider.join(self.name)
+
+    def relative_url(self) -> str:
+        """Return the URL without a domain."""
+        return self.provider.relative_url(self.name)
+
+    def absolute_url(self) -> str:
+        """Return the URL; without ``STORE_DOMAIN`` it may have no domain."""
+        return self.provider.absolute_url(self.name)
+
+    def url(self, expires: float | None = None) -> str:
+        """Return the URL, or one that is signed.
+
+        :param expires: the seconds that a signed one works.
+        """
+        return self.provider.url(self.name, expires)
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading."""
+        return self.provider.open(self.name)
+
+    def exists(self) -> bool:
+        """Tell whether the file is there."""
+        return self.provider.exists(self.name)
+
+    def delete(self) -> None:
+        """Delete the file; it is no error when it is gone."""
+        self.provider.delete(self.name)
+
+    def copy(self, name: str) -> FileWrapper:
+        """Copy the file without overwriting another.
+
+        :param name: the new name, which becomes unique where it is taken.
+        """
+        return self.provider.copy(self.name, name)

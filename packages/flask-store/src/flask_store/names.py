@@ -1,0 +1,119 @@
+"""Which names files may have, and what becomes of the others."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+import shortuuid
+
+from flask_store.exceptions import InvalidNameError
+
+
+#: Every common file system takes 255 bytes; a unique part must still fit.
+UNIQUE_LENGTH = 1 + 22
+LONGEST_NAME = 255 - UNIQUE_LENGTH
+LONGEST_EXTENSION = 32
+#: What S3 takes as a key, less room for the unique part.
+LONGEST_PATH = 1024 - UNIQUE_LENGTH
+UNNAMED = "file"
+
+#: Joiners that emoji and Persian need, though they are format characters.
+_JOINERS = "\u200c\u200d"
+#: What Windows refuses in a name.
+_REFUSED = re.compile(r'[<>:"|?*]')
+_DEVICE = re.compile(
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³])(?![^. ])", re.IGNORECASE
+)
+
+
+def clean(filename: str | None) -> str:
+    """Return what a client called its file as one safe name.
+
+    It keeps letters of every script, and loses folders, control and direction
+    characters, what Windows refuses, leading dots and dashes, and what is too long.
+
+    :param filename: what the client sent, which may be a path or a URL.
+    """
+    name = re.split(r"[/\\]", filename or "")[-1]
+    name = unicodedata.normalize("NFC", name)
+    name = " ".join(_REFUSED.sub("_", _printable(name)).split())
+    name = name.lstrip(" .-").rstrip(" .")
+    if _DEVICE.match(name):
+        name = f"_{name}"
+    return _shorten(name) or UNNAMED
+
+
+def clean_path(path: str) -> str:
+    """Return a name that the application chose, each of its parts cleaned.
+
+    :param path: a name, or a path such as ``"avatars/me.png"``.
+    :raises InvalidNameError: for a path that leaves its folder.
+    """
+    folder, slash, name = check(path).rpartition("/")
+    parts = [clean(part) for part in folder.split("/")] if slash else []
+    return "/".join([*parts, clean(name)])
+
+
+def check(path: str) -> str:
+    """Return a path within the store as it is.
+
+    :raises InvalidNameError: where it is absolute, empty, hidden or leaves the store.
+    """
+    if not path or path.startswith("/"):
+        raise InvalidNameError(path, "it has to be relative to the store")
+    if "\\" in path or any(unicodedata.category(char) in {"Cc", "Cs"} for char in path):
+        raise InvalidNameError(path, "it has a character that no name has")
+    # Names that start with a dot are the stores' own: "..", and files in the making.
+    if any(not part or part.startswith(".") for part in path.split("/")):
+        raise InvalidNameError(path, "a part is empty or starts with a dot")
+    if len(path.encode()) > LONGEST_PATH:
+        raise InvalidNameError(path, f"it is longer than {LONGEST_PATH} bytes")
+    return path
+
+
+def unique(path: str) -> str:
+    """Return a path with a short UUID before its extension, in the same folder."""
+    folder, slash, name = path.rpartition("/")
+    stem, extension = split_extension(name)
+    return f"{folder}{slash}{stem}_{shortuuid.uuid()}{extension}"
+
+
+def candidates(path: str, *, always_unique: bool = False) -> Iterator[str]:
+    """Yield names to try, the first as asked for and the others unique.
+
+    :param always_unique: do not try the name itself.
+    """
+    if not always_unique:
+        yield path
+    while True:
+        yield unique(path)
+
+
+def split_extension(name: str) -> tuple[str, str]:
+    """Split a file's name before its last dot."""
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension) if stem else (name, "")
+
+
+def _printable(name: str) -> str:
+    """Drop control, format, surrogate and private characters; keep spaces as such."""
+    kept = []
+    for char in name:
+        category = unicodedata.category(char)
+        if category[0] == "Z" or char in "\t\n\r":
+            kept.append(" ")
+        elif category not in {"Cc", "Cf", "Cs", "Co"} or char in _JOINERS:
+            kept.append(char)
+    return "".join(kept)
+
+
+def _shorten(name: str) -> str:
+    """Cut the stem, not the extension, between characters."""
+    stem, extension = split_extension(name)
+    if len(extension.encode()) > LONGEST_EXTENSION:
+        stem, extension = name, ""
+    room = LONGEST_NAME - len(extension.encode())
+    stem = stem.encode()[:room].decode(errors="ignore").rstrip(" .")
+    return stem + extension

@@ -1,0 +1,14 @@
+"""What tells how an upload in the background ended; the sender is the app."""
+
+from __future__ import annotations
+
+from blinker import Namespace
+
+
+_signals = Namespace()
+
+#: Sent with ``file``, a :class:`~flask_store.FileWrapper` that can now be read.
+upload_finished = _signals.signal("upload-finished")
+
+#: Sent with ``file`` and ``error`` when S3 refuses; the spool keeps the upload.
+upload_failed = _signals.signal("upload-failed")

@@ -1,0 +1,204 @@
+"""Files in the making, which become visible whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from typing import TYPE_CHECKING
+from typing import Any
+
+from flask_store import names
+from flask_store.exceptions import BackendError
+from flask_store.exceptions import NotFoundError
+
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from flask_store.stores import BaseStore
+
+#: What files in the making are called where they need a name.
+HIDDEN_PREFIX = ".spool-"
+#: What Werkzeug keeps in memory.
+IN_MEMORY = 500 * 1024
+#: What stands for a file that is not there, or a folder in its place.
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+UNSUPPORTED = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
+
+
+class Spool(io.BufferedRandom):
+    """A file without a name, in the file system where it is to get one.
+
+    When the process dies the kernel frees it. Where the file system has no unnamed
+    files, it has a hidden name and a lock that tell the living from the dead.
+
+    :param folder: a folder of that file system.
+    :param label: what errors call the file.
+    """
+
+    def __init__(self, folder: str, label: str) -> None:
+        self._hidden: str | None = None
+        self.linked = False
+        descriptor = self._open_unnamed(folder)
+        if descriptor is None:
+            self._hidden = str(Path(folder, HIDDEN_PREFIX + uuid.uuid4().hex))
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(self._hidden, flags, 0o666)
+            lock(descriptor)
+        super().__init__(_Raw(descriptor, label))
+
+    @staticmethod
+    def _open_unnamed(folder: str) -> int | None:
+        # Linux only, and not on every file system.
+        unnamed = getattr(os, "O_TMPFILE", None)
+        if unnamed is None:
+            return None
+        try:
+            return os.open(folder, unnamed | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno in UNSUPPORTED and Path(folder).is_dir():
+                return None
+            raise
+
+    def settle(self, *, durable: bool) -> None:
+        """Hand everything to the system, and with ``durable`` to the disk."""
+        self.flush()
+        if durable:
+            os.fsync(self.fileno())
+
+    def link(self, path: str) -> bool:
+        """Give the file its name; return whether the name was free.
+
+        The kernel decides, so no file is ever overwritten, by whatever process.
+        """
+        source = self._hidden or f"/proc/self/fd/{self.fileno()}"
+        try:
+            # Only with a folder's descriptor does Python call linkat(2), which alone
+            # can follow the link in /proc; the path is absolute, so none is used.
+            if self._hidden:
+                os.link(source, path)
+            else:
+                os.link(source, path, src_dir_fd=0, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        self._seal(source)
+        return True
+
+    def _seal(self, source: str) -> None:
+        """Let the stream be read but not written any more: the file is the store's."""
+        self.linked = True
+        reading = os.open(source, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        os.dup2(reading, self.fileno(), inheritable=False)
+        os.close(reading)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._hidden:
+            Path(self._hidden).unlink(missing_ok=True)
+            self._hidden = None
+
+    def close(self) -> None:
+        """Close the file; what has got no name is gone."""
+        if self.closed:
+            return
+        descriptor = self.fileno()
+        try:
+            # What could not be written has been told of where it mattered.
+            with contextlib.suppress(BackendError):
+                super().close()
+        finally:
+            os.close(descriptor)
+            self._forget()
+
+
+class _Raw(io.FileIO):
+    """Tell of a full disk by an error of ours, wherever the buffer is flushed."""
+
+    def __init__(self, descriptor: int, label: str) -> None:
+        # Left open for Spool to close, as FileIO warns when a request drops it.
+        super().__init__(descriptor, "r+b", closefd=False)
+        self._label = label
+
+    def write(self, data: Buffer) -> int:
+        """Write, or raise :class:`BackendError`."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise BackendError("save", self._label, reason) from error
+
+
+def lock(descriptor: int) -> bool:
+    """Take the lock that ends with the process; return whether it was free."""
+    if sys.platform == "win32":  # pragma: no cover
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def make_folder(path: Path, *, durable: bool) -> None:
+    """Make a folder and those above it; with ``durable`` a power cut keeps them."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, durable=durable)
+    path.mkdir(exist_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Hand a folder's names to the disk, where the system can."""
+    flag = getattr(os, "O_DIRECTORY", None)
+    if flag is None:  # pragma: no cover - Windows
+        return
+    descriptor = os.open(path, os.O_RDONLY | flag)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def system_failing_as(action: str, name: str) -> Iterator[None]:
+    """Turn the system's errors into ours, without the path that they show."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ABSENT) and action != "save":
+            raise NotFoundError(name) from error
+        raise BackendError(action, name, os.strerror(error.errno or 0)) from error
+
+
+class SpoolingMixin:
+    """Let a request receive large files where the store keeps them."""
+
+    #: The store's own provider, set by the extension.
+    flask_store: BaseStore
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        if total_content_length is None or total_content_length > IN_MEMORY:
+            return self.flask_store.spool(names.clean(filename))
+        parent: Any = super()
+        stream: IO[bytes] = parent._get_file_stream(
+            total_content_length, content_type, filename, content_length
+        )
+        return stream

@@ -1,0 +1,191 @@
+"""Files on a local disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+from typing import TYPE_CHECKING
+from typing import BinaryIO
+
+from flask_store import names
+from flask_store.config import Config
+from flask_store.exceptions import ConfigError
+from flask_store.exceptions import NotFoundError
+from flask_store.file_wrapper import FileWrapper
+from flask_store.spool import ABSENT
+from flask_store.spool import Spool
+from flask_store.spool import make_folder
+from flask_store.spool import sync_folder
+from flask_store.spool import system_failing_as
+from flask_store.stores import BaseStore
+from flask_store.upload import Upload
+
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.datastructures import FileStorage
+
+
+class LocalStore(BaseStore):
+    """Save files in a folder, ``STORE_PATH``; the app serves them."""
+
+    register_route = True
+    can_spool = True
+    REQUIRED_CONFIGURATION = ("STORE_PATH",)
+
+    def __init__(
+        self, destination: str | None = None, *, config: Config | None = None
+    ) -> None:
+        super().__init__(destination, config=config)
+        path = self.config.path
+        if path is None or not Path(path).is_absolute():
+            raise ConfigError("STORE_PATH", path, "set the absolute path of a folder")
+        self.root = Path(path)
+
+    @classmethod
+    def app_defaults(cls, app: Flask) -> None:
+        """Save in the folder ``uploads`` of the app's instance folder."""
+        path = Path(app.instance_path, "uploads")
+        app.config.setdefault("STORE_PATH", str(path))
+
+    def save(
+        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+    ) -> FileWrapper:
+        """Save a file: when this returns, a power cut does not lose it.
+
+        Nobody ever sees a part of it, and a process that dies leaves nothing.
+        """
+        upload = Upload.of(file, name)
+        with system_failing_as("save", upload.name):
+            if isinstance(upload.stream, Spool) and not upload.stream.linked:
+                with contextlib.suppress(_OtherFileSystemError):
+                    return self._name(upload.stream, upload)
+            folder = (self.root / self.full_name(upload.name)).parent
+            with self._open_spool(folder, upload.name) as spool:
+                upload.copy_to(spool)
+                return self._name(spool, upload)
+
+    def spool(self, label: str) -> Spool:
+        """Return a file in the making, in the store's root.
+
+        :param label: what errors call it.
+        """
+        with system_failing_as("save", label):
+            return self._open_spool(self.root, label)
+
+    def _open_spool(self, folder: Path, label: str) -> Spool:
+        try:
+            return Spool(str(folder), label)
+        except FileNotFoundError:
+            make_folder(folder, durable=self.config.fsync)
+            return Spool(str(folder), label)
+
+    def _name(self, spool: Spool, upload: Upload) -> FileWrapper:
+        spool.settle(durable=self.config.fsync)
+        size = os.fstat(spool.fileno()).st_size
+
+        def link(full: str) -> bool:
+            path = self.root / full
+            try:
+                return spool.link(str(path))
+            except FileNotFoundError:
+                make_folder(path.parent, durable=self.config.fsync)
+                return spool.link(str(path))
+            except OSError as error:
+                if error.errno == errno.EXDEV:
+                    raise _OtherFileSystemError from error
+                raise
+
+        full = self.place(upload, link)
+        if self.config.fsync:
+            sync_folder((self.root / full).parent)
+        return self.saved(full, size)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        with system_failing_as("open", name):
+            return self._path(name).open("rb")
+
+    def exists(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        return self._path(name).is_file()
+
+    def delete(self, name: str) -> None:
+        """Delete a file; it is no error when there is none."""
+        with contextlib.suppress(NotFoundError), system_failing_as("delete", name):
+            self._path(name).unlink()
+
+    def size(self, name: str) -> int:
+        """Return the number of bytes."""
+        return self._stat(name).st_size
+
+    def modified(self, name: str) -> datetime:
+        """Return when a file was written."""
+        return _time(self._stat(name))
+
+    def list(self, prefix: str = "") -> Iterator[FileWrapper]:
+        """Yield the files whose names start with a prefix, sorted by their names."""
+        start = f"{self.destination}/{prefix}" if self.destination else prefix
+        folder = start.rpartition("/")[0]
+        if folder:
+            names.check(folder)
+        root = self.within(None)
+        for name, found in _walk(self.root / folder, folder and f"{folder}/", start):
+            yield FileWrapper(root, name, found.st_size, _time(found))
+
+    def join(self, *parts: str) -> str:
+        """Return a file's absolute path on disk."""
+        return str(self._path("/".join(parts)))
+
+    def servable(self, name: str) -> str:
+        """Return the path of a file that is there."""
+        if not self.exists(name):
+            raise NotFoundError(name)
+        return self.join(name)
+
+    def _stat(self, name: str) -> os.stat_result:
+        with system_failing_as("read", name):
+            found = self._path(name).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise NotFoundError(name)
+        return found
+
+    def _path(self, name: str) -> Path:
+        return self.root / self.full_name(name)
+
+
+class _OtherFileSystemError(OSError):
+    """The spool is not where the file is to be."""
+
+
+def _walk(folder: Path, above: str, start: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield files in the order of their whole names, as S3 does."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                (entry.name + "/" * entry.is_dir(follow_symlinks=False), entry)
+                for entry in entries
+                if not entry.name.startswith(".")
+            ]
+    except ABSENT:
+        return
+    for name, entry in sorted(found, key=lambda pair: pair[0]):
+        full = above + name
+        if name.endswith("/"):
+            if full.startswith(start) or start.startswith(full):
+                yield from _walk(Path(entry.path), full, start)
+        elif full.startswith(start) and entry.is_file(follow_symlinks=False):
+            # Somebody may have deleted it since.
+            with contextlib.suppress(FileNotFoundError):
+                yield full, entry.stat()
+
+
+def _time(found: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(found.st_mtime, UTC)

@@ -1,0 +1,93 @@
+"""Files in memory, for tests."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from datetime import datetime
+from typing import IO
+from typing import TYPE_CHECKING
+from typing import BinaryIO
+
+from flask_store.config import Config
+from flask_store.exceptions import NotFoundError
+from flask_store.file_wrapper import FileWrapper
+from flask_store.stores import BaseStore
+from flask_store.upload import Upload
+
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import FileStorage
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    data: bytes
+    modified: datetime
+
+
+class MemoryStore(BaseStore):
+    """Keep files in this process, so that a test leaves nothing behind."""
+
+    register_route = True
+
+    def __init__(
+        self, destination: str | None = None, *, config: Config | None = None
+    ) -> None:
+        super().__init__(destination, config=config)
+        self._blobs: dict[str, _Blob] = {}
+
+    def save(
+        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+    ) -> FileWrapper:
+        """Save a file in memory."""
+        upload = Upload.of(file, name)
+        buffer = io.BytesIO()
+        size = upload.copy_to(buffer)
+        blob = _Blob(buffer.getvalue(), datetime.now(UTC))
+        # setdefault is atomic: of two threads one sees the other's blob.
+        created = self.place(
+            upload, lambda name: self._blobs.setdefault(name, blob) is blob
+        )
+        return self.saved(created, size)
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        return io.BytesIO(self._find(name).data)
+
+    def exists(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        return self.full_name(name) in self._blobs
+
+    def delete(self, name: str) -> None:
+        """Delete a file; it is no error when there is none."""
+        self._blobs.pop(self.full_name(name), None)
+
+    def size(self, name: str) -> int:
+        """Return the number of bytes."""
+        return len(self._find(name).data)
+
+    def modified(self, name: str) -> datetime:
+        """Return when a file was saved."""
+        return self._find(name).modified
+
+    def list(self, prefix: str = "") -> Iterator[FileWrapper]:
+        """Yield the files whose names start with a prefix, sorted by their names."""
+        start = f"{self.destination}/{prefix}" if self.destination else prefix
+        for name, blob in sorted(self._blobs.items()):
+            if name.startswith(start):
+                yield FileWrapper(
+                    self.within(None), name, len(blob.data), blob.modified
+                )
+
+    def join(self, *parts: str) -> str:
+        """Return the file's name in the whole store."""
+        return self.full_name("/".join(parts))
+
+    def _find(self, name: str) -> _Blob:
+        try:
+            return self._blobs[self.full_name(name)]
+        except KeyError:
+            raise NotFoundError(name) from None
