@@ -64,7 +64,7 @@ def test_template(app: Flask, client: FlaskClient, wrapped: bool) -> None:
         return Response(stream) if wrapped else stream
 
     with client.get("/page") as response:
-        assert response.text == "7;8;"
+        assert response.get_data(as_text=True) == "7;8;"
         assert response.mimetype == "text/html"
 
 
@@ -100,7 +100,7 @@ def test_context(app: Flask, client: FlaskClient, decorated: bool) -> None:
         return Response(stream_with_context(generate()))
 
     with client.get("/stream?name=Ada") as response:
-        assert response.text == "Hello Ada!"
+        assert response.get_data(as_text=True) == "Hello Ada!"
 
 
 def test_context_is_missing(app: Flask, client: FlaskClient) -> None:

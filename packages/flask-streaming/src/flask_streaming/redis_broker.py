@@ -94,10 +94,18 @@ class RedisBroker:
 
     def __init__(self, config: Config) -> None:
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
         self._config = config
         self._errors = (redis.RedisError, OSError)
-        self._options = {"decode_responses": True, "socket_timeout": TIMEOUT}
+        self._options = {
+            "decode_responses": True,
+            # One, for a connection that has died in the pool: a request must not
+            # wait for Redis to come back.
+            "retry": Retry(NoBackoff(), 1),
+            "socket_timeout": TIMEOUT,
+        }
         self._redis: Any = redis.Redis.from_pool(
             redis.BlockingConnectionPool.from_url(
                 str(config.redis_url),

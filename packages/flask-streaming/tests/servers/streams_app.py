@@ -32,23 +32,26 @@ counts: Counter[str] = Counter()
 
 @app.teardown_request
 def count_teardown(error: BaseException | None) -> None:
+    """Count the ends of contexts."""
     if request.path != "/counts":
         counts["torn down"] += 1
 
 
 @stream_finished.connect_via(app)
 def count_end(sender: Flask, exception: BaseException | None, **_: object) -> None:
+    """Count how streams end."""
     counts[type(exception).__name__] += 1
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What goes wrong in the middle."""
 
 
 def breaking(blocks: int, block: str) -> Iterator[Any]:
+    """Yield blocks, then fail."""
     for _ in range(blocks):
         yield block
-    raise Broken
+    raise BrokenError
 
 
 @app.get("/fail/<kind>")
@@ -67,8 +70,9 @@ def fail(kind: str) -> Any:
     )
 
 
-@app.errorhandler(Broken)
-def broken(error: Broken) -> tuple[dict[str, str], int]:
+@app.errorhandler(BrokenError)
+def broken(error: BrokenError) -> tuple[dict[str, str], int]:
+    """Answer with a page of the app's own."""
     return {"error": "broken"}, 503
 
 
@@ -80,10 +84,12 @@ def early() -> Response:
 
 @app.get("/whole")
 def whole() -> Response:
+    """Send 100,000 rows."""
     return stream_csv([number] for number in range(100_000))
 
 
 def ticks(seconds: float, tick: bytes) -> Iterator[bytes]:
+    """Yield ticks for 20 seconds."""
     counts["started"] += 1
     try:
         yield b"first\n"
@@ -146,13 +152,14 @@ def count_down() -> Response:
         for number in range(last + 1, last + 4):
             yield ServerSentEvent(f"{number}\u2028\n\u0085", "number", id=str(number))
         if "break" in request.args:
-            raise Broken
+            raise BrokenError
 
     return event_stream(generate(), retry=50)
 
 
 @app.post("/publish")
 def publish() -> dict[str, str]:
+    """Publish numbers in a row."""
     channel = request.args.get("channel", "news")
     first, count = request.args.get("first", 0, int), request.args.get("count", 1, int)
     for number in range(first, first + count):
@@ -162,6 +169,7 @@ def publish() -> dict[str, str]:
 
 @app.get("/counts")
 def get_counts() -> dict[str, int]:
+    """Tell what happened, and what is open now."""
     return {
         **counts,
         "process": os.getpid(),
