@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +16,7 @@ from flask import Flask
 from flask import Response
 from flask import request
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from flask_kaccel import Kaccel
 
@@ -98,6 +100,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tree(tmp_path_factory.mktemp("kaccel"))
 
 
+class ClosingClient(FlaskClient):
+    """A client that reads and closes every response, unless it is told not to."""
+
+    def open(self, *args: Any, buffered: bool = True, **kwargs: Any) -> TestResponse:
+        return super().open(*args, buffered=buffered, **kwargs)
+
+
 MakeApp = Callable[..., tuple[Flask, Kaccel]]
 
 
@@ -107,6 +116,7 @@ def make_app(tree: Path) -> MakeApp:
 
     def make(*, static: bool = False, **config: object) -> tuple[Flask, Kaccel]:
         app = Flask(__name__, static_folder=str(tree), static_url_path="/static")
+        app.test_client_class = ClosingClient
         app.config.update(KACCEL_FILES_PATH=str(tree), **config)
         kaccel = Kaccel(app, static=static)
 

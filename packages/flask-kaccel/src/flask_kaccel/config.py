@@ -157,11 +157,12 @@ class Config:
 
     def _locations(self, root_path: str) -> Iterator[Location]:
         if self.files_path is not None:
-            yield Location(absolute(self.files_path, root_path), self.redirect_path)
+            directory = _directory("files_path", self.files_path, root_path)
+            yield Location(directory, self.redirect_path)
         for source, prefix in self.mappings.items():
             is_store = isinstance(source, str) and "://" in source
-            path = str(source) if is_store else absolute(source, root_path)
-            yield Location(path, prefix)
+            path = source if is_store else _directory("mappings", source, root_path)
+            yield Location(str(path), prefix)
 
     @property
     def delivery(self) -> Backend:
@@ -169,6 +170,12 @@ class Config:
         if self.backend is not None:
             return self.backend
         return "nginx" if self.redirect_path or self.mappings else "flask"
+
+
+def _directory(name: str, path: str | os.PathLike[str], root_path: str) -> str:
+    directory = absolute(path, root_path)
+    _check(DIRECTORY, name, directory)
+    return directory + os.sep
 
 
 def _check(rule: Rule, name: str, value: object) -> None:

@@ -52,20 +52,8 @@ class HandedOver:
         return iter(())
 
 
-def hand_over(response: Response, name: str, value: str, file: File | None) -> None:
-    """Let the server in front send the body.
-
-    :param name: the header that the server understands.
-    """
-    response.response = HandedOver(file)
-    response.direct_passthrough = True
-    # nginx closes its connection to the app over any other length.
-    response.headers["Content-Length"] = "0"
-    response.headers[name] = value
-
-
 def take_back(response: Response) -> File | None:
-    """Undo :func:`hand_over`; return the file that has to be sent from here."""
+    """Return the file of a response that was to be handed over, to send it here."""
     body = response.response
     if not isinstance(body, HandedOver) or body.file is None:
         return None

@@ -26,7 +26,6 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from flask_kaccel.cli import commands
 from flask_kaccel.config import Config
 from flask_kaccel.delivery import HandedOver
-from flask_kaccel.delivery import hand_over
 from flask_kaccel.delivery import send_here
 from flask_kaccel.delivery import take_back
 from flask_kaccel.exceptions import ConfigError
@@ -37,6 +36,7 @@ from flask_kaccel.files import absolute
 from flask_kaccel.files import base_name
 from flask_kaccel.files import find_file
 from flask_kaccel.files import suffix
+from flask_kaccel.headers import CHARSET_NAME
 from flask_kaccel.headers import DEFAULT_CHARSET
 from flask_kaccel.headers import INTERNAL_PREFIX
 from flask_kaccel.headers import REDIRECT
@@ -55,7 +55,12 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
 AnyResponse = TypeVar("AnyResponse", bound=WerkzeugResponse)
+HeaderList = Sequence[tuple[str, str]]
 Path = str | os.PathLike[str]
+#: nginx closes its connection to the app over any other length.
+NO_LENGTH = ("Content-Length", "0")
+#: What the server in front makes of its own.
+REPLACED = ("ETag", "Last-Modified")
 
 
 class FileOptions(TypedDict, total=False):
@@ -80,24 +85,42 @@ class SendFileOptions(FileOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the extension knows of one app."""
+    """What the extension knows of one app.
+
+    :param accel: the configured settings, as headers.
+    """
 
     config: Config
     locations: Locations
-    static: bool
+    directory: str | None
+    accel: HeaderList
 
     def server_in_front(self) -> str | None:
         """Return the kind of server that forwarded the request, if it sends files."""
-        delivery = self.config.delivery
+        config = self.config
+        delivery = config.delivery
         if delivery == "flask":
             return None
-        if self.config.secret is not None:
+        if config.secret is not None:
             given = request.headers.get(SECRET_HEADER, "").encode("latin-1")
-            if not hmac.compare_digest(given, self.config.secret.encode()):
+            if not hmac.compare_digest(given, config.secret.encode()):
                 return None
         # A request to the app's own address did not come through a server.
-        direct = self.config.host is not None and request.host == self.config.host
+        direct = config.host is not None and request.host == config.host
         return None if direct else delivery
+
+    def hand_over(
+        self, file: File, redirect: str | None = None, accel: HeaderList = ()
+    ) -> HeaderList | None:
+        """Return the headers that let the server in front send a file, if it can."""
+        location = file.location
+        server = None if location is None else self.server_in_front()
+        if server == "nginx" and location is not None and location.prefix is not None:
+            uri = location.uri(file.path, redirect)
+            return [*accel, ("X-Accel-Redirect", uri), NO_LENGTH]
+        if server == "x-sendfile":
+            return [("X-Sendfile", quote(os.fsencode(file.path))), NO_LENGTH]
+        return None
 
     def nginx_configuration(self, upstream: str | None) -> str:
         """Return the text of :func:`nginx_locations`."""
@@ -128,14 +151,20 @@ class Kaccel:
         if "kaccel" in app.extensions:
             raise SetupError(f"Kaccel is set up already on {app.name!r}.")
         config = Config.from_mapping(app.config)
-        locations = Locations(config.locations(app.root_path))
-        app.extensions["kaccel"] = State(config, locations, self.static)
-        app.after_request(_finish)
+        files = config.files_path
+        app.extensions["kaccel"] = State(
+            config,
+            Locations(config.locations(app.root_path)),
+            None if files is None else absolute(files, app.root_path),
+            file_headers(config.buffer, config.cache_expires, config.limit_rate),
+        )
+        app.after_request(_keep_status)
         app.cli.add_command(commands)
         if self.static:
             # Flask then names the file in a header, and reads nothing.
             app.config["USE_X_SENDFILE"] = True
             app.response_class = type("Response", (_Deferred, app.response_class), {})
+            app.after_request(_deliver_named)
 
     def filesize(self, file_path: Path) -> int | None:
         """Return a file's size in bytes, or ``None`` where there is no such file."""
@@ -152,7 +181,7 @@ class Kaccel:
 
     def mimetype(self, file_path: Path) -> str:
         """Return a type by a file's name, ``application/octet-stream`` if unknown."""
-        return guess_mimetype(self.filename(file_path) or "")
+        return guess_mimetype(base_name(os.fspath(file_path)))
 
     def send_from_directory(
         self, filename: Path, **options: Unpack[FileOptions]
@@ -164,23 +193,17 @@ class Kaccel:
         :return: ``None`` where there is no such file.
         :raises ConfigError: the directory is not configured.
         """
-        config = _state().config
-        if config.files_path is None:
+        app = _app()
+        state = _state(app)
+        if state.directory is None:
             raise ConfigError(
                 "KACCEL_FILES_PATH", None, "set it to the directory of the files"
             )
-        directory = absolute(config.files_path, current_app.root_path)
-        path = safe_join(directory, os.fspath(filename))
+        path = safe_join(state.directory, os.fspath(filename))
         if path is None:
             return None
-        return self.send_file(
-            path,
-            buffering=config.buffer,
-            charset=config.charset,
-            expires=config.cache_expires,
-            limit=config.limit_rate,
-            **options,
-        )
+        charset = state.config.charset
+        return _send(app, state, path, charset, state.accel, None, **options)
 
     def send_file(
         self,
@@ -190,12 +213,7 @@ class Kaccel:
         charset: str | None = DEFAULT_CHARSET,
         expires: int | datetime | None = None,
         limit: int | None = None,
-        *,
-        mimetype: str | None = None,
-        as_attachment: bool = False,
-        download_name: str | None = None,
-        max_age: int | None = None,
-        last_modified: datetime | float | None = None,
+        **options: Unpack[FileOptions],
     ) -> Response | None:
         """Send a file.
 
@@ -208,44 +226,23 @@ class Kaccel:
             UTF-8.
         :param expires: seconds, or the moment, for nginx's cache.
         :param limit: bytes per second; 0 lifts the location's own limit.
-        :param mimetype: by default guessed from the name.
-        :param download_name: by default the file's name.
-        :param max_age: seconds for the client's cache; by default the app's
-            ``SEND_FILE_MAX_AGE_DEFAULT``.
-        :param last_modified: by default the file's own time, which nginx always sends.
+        :param options: ``mimetype``, by default guessed from the name;
+            ``as_attachment``; ``download_name``, by default the file's; ``max_age``,
+            seconds for the client's cache, by default the app's
+            ``SEND_FILE_MAX_AGE_DEFAULT``; ``last_modified``, in whose place nginx
+            sends the file's own.
         :return: ``None`` where the file is missing, no regular file, or outside the
             configured directories.
         :raises InvalidValueError: a value that nginx would ignore.
         """
+        app = _app()
+        state = _state(app)
         if redirect is not None:
             INTERNAL_PREFIX.check("redirect", redirect)
-        path = absolute(file_path, current_app.root_path)
-        name = download_name or base_name(path)
-        kind = content_type(mimetype or guess_mimetype(name), charset)
-        told = charset != DEFAULT_CHARSET and "charset=" in kind
-        accel = accel_headers(
-            buffering=None if buffering is True else buffering,
-            charset=charset if told else None,
-            expires=expires,
-            limit=limit,
-        )
-        file = _state().locations.file(path)
-        if file is None:
-            return None
-        if max_age is None:
-            max_age = current_app.get_send_file_max_age(path)
-        headers = [
-            ("Content-Type", kind),
-            (
-                "Content-Disposition",
-                content_disposition(name, as_attachment=as_attachment),
-            ),
-            ("Cache-Control", cache_control(max_age)),
-        ]
-        if last_modified is not None:
-            headers.append(("Last-Modified", http_date(last_modified)))
-        response = current_app.response_class(headers=headers)
-        return _deliver(response, file, redirect, accel)
+        CHARSET_NAME.check("charset", charset)
+        accel = file_headers(buffering, expires, limit)
+        path = absolute(file_path, app.root_path)
+        return _send(app, state, path, charset, accel, redirect, **options)
 
     def send_file_or_404(
         self, file_path: Path, **options: Unpack[SendFileOptions]
@@ -267,15 +264,19 @@ class Kaccel:
         :return: ``None`` where nginx did not forward the request.
         :raises InvalidValueError: nginx would not take the value for what it says.
         """
-        state = _state()
-        internal = state.locations.store_uri(uri) if "://" in uri else uri
-        REDIRECT.check("uri", internal or uri)
+        app = _app()
+        state = _state(app)
+        internal = state.locations.store_uri(uri) or uri
+        REDIRECT.check("uri", internal)
         if state.server_in_front() != "nginx":
             return None
-        response = current_app.response_class()
+        response = app.response_class(
+            HandedOver(None),
+            headers=[("X-Accel-Redirect", internal), NO_LENGTH],
+            direct_passthrough=True,
+        )
         # The internal location knows the type of what it sends.
         del response.headers["Content-Type"]
-        hand_over(response, "X-Accel-Redirect", internal or uri, None)
         return response
 
     def control(
@@ -296,7 +297,7 @@ class Kaccel:
         :raises InvalidValueError: a value that nginx would ignore.
         """
         accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
-        if _state().server_in_front() == "nginx":
+        if _state(_app()).server_in_front() == "nginx":
             response.headers.update(accel)
         return response
 
@@ -311,8 +312,13 @@ def nginx_locations(app: Flask, upstream: str | None = None) -> str:
     return _state(app).nginx_configuration(upstream)
 
 
-def _state(app: Flask | None = None) -> State:
-    app = app or current_app
+def _app() -> Flask:
+    """Return the app behind the proxy, each use of which costs a look-up."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # not in the stub
+    return app
+
+
+def _state(app: Flask) -> State:
     try:
         return cast(State, app.extensions["kaccel"])
     except KeyError:
@@ -321,24 +327,51 @@ def _state(app: Flask | None = None) -> State:
         ) from None
 
 
-def _deliver(
-    response: Response,
-    file: File,
-    redirect: str | None = None,
-    accel: Sequence[tuple[str, str]] = (),
+def file_headers(
+    buffering: bool | None, expires: int | datetime | None, limit: int | None
+) -> HeaderList:
+    """Return the settings of a file, for which nginx's default needs no header."""
+    told = None if buffering is True else buffering
+    return accel_headers(buffering=told, expires=expires, limit=limit)
+
+
+def _send(
+    app: Flask,
+    state: State,
+    path: str,
+    charset: str | None,
+    accel: HeaderList,
+    redirect: str | None,
+    *,
+    mimetype: str | None = None,
+    as_attachment: bool = False,
+    download_name: str | None = None,
+    max_age: int | None = None,
+    last_modified: datetime | float | None = None,
 ) -> Response | None:
-    """Hand a file over to the server in front, or send it from here."""
-    location = file.location
-    server = None if location is None else _state().server_in_front()
-    if server == "nginx" and location is not None and location.prefix is not None:
-        uri = location.uri(file.path, redirect)
-        hand_over(response, "X-Accel-Redirect", uri, file)
-        response.headers.extend(accel)
-        return response
-    if server == "x-sendfile":
-        hand_over(response, "X-Sendfile", quote(os.fsencode(file.path)), file)
-        return response
-    return _send_here(response, file)
+    """Send the file at a normal absolute path."""
+    file = state.locations.file(path)
+    if file is None:
+        return None
+    name = download_name or base_name(path)
+    kind = content_type(mimetype or guess_mimetype(name), charset)
+    if max_age is None:
+        max_age = app.get_send_file_max_age(path)
+    headers = [
+        ("Content-Type", kind),
+        ("Content-Disposition", content_disposition(name, as_attachment=as_attachment)),
+        ("Cache-Control", cache_control(max_age)),
+    ]
+    handed = state.hand_over(file, redirect, accel)
+    if handed is not None:
+        if charset not in (None, DEFAULT_CHARSET) and "charset=" in kind:
+            headers.append(("X-Accel-Charset", charset))
+        return app.response_class(
+            HandedOver(file), headers=[*headers, *handed], direct_passthrough=True
+        )
+    if last_modified is not None:
+        headers.append(("Last-Modified", http_date(last_modified)))
+    return _send_here(app.response_class(headers=headers), file)
 
 
 def _send_here(response: Response, file: File) -> Response | None:
@@ -349,28 +382,38 @@ def _send_here(response: Response, file: File) -> Response | None:
     return response
 
 
-def _finish(response: Response) -> Response:
-    """See to files after the view: Flask's own, and those with a status of their own.
-
-    A server in front would send the file with status 200, whatever the app said.
-    """
-    if isinstance(response.response, HandedOver):
-        if response.status_code != 200 and (file := take_back(response)) is not None:
+def _keep_status(response: Response) -> Response:
+    """Send a file with a status of its own: a server in front would make it 200."""
+    if isinstance(response.response, HandedOver) and response.status_code != 200:
+        file = take_back(response)
+        if file is not None:
             return _send_here(response, file) or _missing()
-    elif _state().static and "X-Sendfile" in response.headers:
-        return _send_flask_file(response) or _missing()
     return response
 
 
-def _send_flask_file(response: Response) -> Response | None:
+def _deliver_named(response: Response) -> Response:
     """Deliver the file that Flask's own ``send_file`` has named."""
-    path = absolute(response.headers.pop("X-Sendfile"), current_app.root_path)
+    if isinstance(response.response, HandedOver):
+        return response
+    named = response.headers.pop("X-Sendfile", None)
+    if named is None:
+        return response
+    state = _state(_app())
+    path = absolute(named, _app().root_path)
     # nginx would drop the encoding, without which the bytes are not of their type.
     plain = response.status_code == 200 and "Content-Encoding" not in response.headers
-    file = _state().locations.file(path) if plain else None
     # What lies outside the mapping was never nginx's to send.
-    file = file or find_file(path, None)
-    return None if file is None else _deliver(response, file)
+    file = (state.locations.file(path) if plain else None) or find_file(path, None)
+    if file is None:
+        return _missing()
+    handed = state.hand_over(file)
+    if handed is None:
+        return _send_here(response, file) or _missing()
+    for name in REPLACED:
+        response.headers.pop(name, None)
+    response.headers.update(handed)
+    response.response = HandedOver(file)
+    return response
 
 
 def _missing() -> Response:

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 
@@ -31,7 +32,7 @@ def suffix(path: str) -> str:
 class Location:
     """A directory, or a URL of an object store, and nginx's prefix for it.
 
-    :param source: an absolute path without a trailing slash; a URL has one.
+    :param source: an absolute path or a URL, with a trailing slash.
     :param prefix: the internal location, with a slash at both ends. A directory
         without one is sent by Flask, or by a server that speaks X-Sendfile.
     """
@@ -44,13 +45,12 @@ class Location:
 
         :param prefix: another location over the same directory.
         """
-        relative = os.fsencode(path[len(self.source) + 1 :].replace(os.sep, "/"))
+        relative = os.fsencode(path[len(self.source) :].replace(os.sep, "/"))
         # nginx decodes once, and takes a raw "?" for the start of a query.
         return f"{prefix or self.prefix}{quote(relative)}"
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A regular file that may be sent.
 
     :param modified: seconds since the epoch.
@@ -79,19 +79,20 @@ def find_file(path: str, location: Location | None) -> File | None:
         return None
     if found is None or not stat.S_ISREG(found.st_mode):
         return None
-    return File(path, found.st_size, int(found.st_mtime), location)
+    return File(path, found.st_size, found.st_mtime_ns // 10**9, location)
 
 
 def _stat_inside(path: str, location: Location) -> os.stat_result | None:
     """Return the file's status; look at real paths only where a symlink asks for it."""
     step = location.source
-    for name in path[len(step) + 1 :].split(os.sep):
-        step = f"{step}{os.sep}{name}"
+    for name in path[len(step) :].split(os.sep):
+        step += name
         found = os.lstat(step)
         if stat.S_ISLNK(found.st_mode):
-            real = os.path.realpath(path)
-            inside = real.startswith(os.path.realpath(location.source) + os.sep)
+            directory = os.path.realpath(location.source) + os.sep
+            inside = os.path.realpath(path).startswith(directory)
             return os.stat(path) if inside else None
+        step += os.sep
     return found
 
 
@@ -109,7 +110,7 @@ class Locations:
         An app that names no directory trusts every path, as Flask does.
         """
         for location in self.directories:
-            if path.startswith(location.source + os.sep):
+            if path.startswith(location.source):
                 return find_file(path, location)
         return None if self.directories else find_file(path, None)
 

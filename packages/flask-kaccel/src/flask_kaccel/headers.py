@@ -112,34 +112,35 @@ REDIRECT = Rule(
 def accel_headers(
     *,
     buffering: bool | None = None,
-    charset: str | None = None,
     expires: int | datetime | None = None,
     limit: int | None = None,
 ) -> list[tuple[str, str]]:
     """Return the ``X-Accel-*`` headers that change nginx's own settings.
 
-    :param buffering: whether nginx reads a proxied response ahead of its client.
+    :param buffering: ``False`` makes nginx pass on what the app sends at once.
     :param expires: for how many seconds, or until when, nginx's cache keeps it.
     :param limit: bytes per second.
     :raises InvalidValueError: a value that nginx would ignore.
     """
-    BUFFERING.check("buffering", buffering)
-    CHARSET_NAME.check("charset", charset)
-    EXPIRES.check("expires", expires)
-    LIMIT.check("limit", limit)
     headers = []
     if buffering is not None:
+        BUFFERING.check("buffering", buffering)
         headers.append(("X-Accel-Buffering", "yes" if buffering else "no"))
-    if charset is not None:
-        headers.append(("X-Accel-Charset", charset))
-    if isinstance(expires, datetime):
-        aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-        headers.append(("X-Accel-Expires", f"@{int(aware.timestamp())}"))
-    elif expires is not None:
-        headers.append(("X-Accel-Expires", str(expires)))
+    if expires is not None:
+        EXPIRES.check("expires", expires)
+        headers.append(("X-Accel-Expires", expires_value(expires)))
     if limit is not None:
+        LIMIT.check("limit", limit)
         headers.append(("X-Accel-Limit-Rate", str(limit)))
     return headers
+
+
+def expires_value(expires: int | datetime) -> str:
+    """Return seconds, or a moment, in which UTC is meant where no zone is named."""
+    if not isinstance(expires, datetime):
+        return str(expires)
+    aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+    return f"@{int(aware.timestamp())}"
 
 
 def guess_mimetype(name: str) -> str:

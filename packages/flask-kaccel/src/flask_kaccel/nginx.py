@@ -45,7 +45,7 @@ def files_location(location: Location) -> str:
     return _block(
         location.prefix,
         "internal",
-        f"alias {quoted(location.source + '/')}",
+        f"alias {quoted(location.source)}",
         *(_restore(name) for name in DROPPED),
     )
 
