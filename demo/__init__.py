@@ -31,6 +31,7 @@ def create_app(**config: object) -> Flask:
         SECRET_KEY=secrets.token_hex(),
         SEND_FILE_MAX_AGE_DEFAULT=3600,
         STORE_PATH=str(instance.resolve() / "uploads"),
+        KACCEL_FILES_PATH=str(instance.resolve() / "uploads"),
         FIREHOSE_EARLY_HINTS=True,
         DEMO_EXPORT_ROWS=100_000,
     )

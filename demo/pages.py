@@ -21,7 +21,6 @@ from flask import redirect
 from flask import render_template
 from flask import request
 from flask import url_for
-from flask_store.exceptions import NotFoundError
 from flask_webcache.modifiers import cache_control
 from werkzeug.exceptions import BadRequest
 from werkzeug.exceptions import HTTPException
@@ -33,6 +32,7 @@ from demo.extensions import store
 from demo.extensions import streaming
 from demo.journal import Entry
 from demo.journal import Journal
+from flask_store.exceptions import InvalidNameError
 from flask_streaming import ServerSentEvent
 from flask_streaming import event_stream
 from flask_streaming import stream_csv
@@ -92,11 +92,7 @@ def failed(error: HTTPException) -> tuple[str, int]:
 @cache_control(s_maxage=60, max_age=0)
 def gallery() -> str:
     """Show the files; caches keep the page, browsers ask each time."""
-    provider = store.Provider()
-    files = [
-        File(name, provider.size(name), provider.url(name))
-        for name in sorted(provider.list())
-    ]
+    files = [File(file.name, file.size, file.url()) for file in store.Provider().list()]
     return render_template("gallery.html", files=files, now=datetime.now(UTC))
 
 
@@ -117,7 +113,7 @@ def delete(name: str) -> WerkzeugResponse:
     """Delete a file."""
     try:
         store.Provider().delete(name)
-    except NotFoundError as error:
+    except InvalidNameError as error:
         raise NotFound from error
     record(f"{name} was deleted")
     return redirect(url_for(".gallery"), 303)
@@ -126,8 +122,9 @@ def delete(name: str) -> WerkzeugResponse:
 @pages.get("/download/<path:name>")
 def download(name: str) -> WerkzeugResponse:
     """Send a file as a download: by nginx where one stands in front."""
-    path = store.Provider().path(name)
-    return kaccel.send_file_or_404(path, as_attachment=True)
+    if "STORE_S3_BUCKET" in current_app.config:
+        return redirect(store.Provider().url(name, expires=60))
+    return kaccel.send_from_directory_or_404(name, as_attachment=True)
 
 
 @pages.get("/export")
@@ -184,6 +181,8 @@ def follow(journal: Journal, seen: int) -> Iterator[ServerSentEvent]:
             seen = entry.id
             yield message(entry)
         for event in live:
+            if event.event == "gap":
+                continue  # the journal fills it
             entry = Entry(**json.loads(event.data))
             if entry.id > seen:
                 yield message(entry)

@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flask_kaccel.nginx import locations
-
 from demo import create_app
+from flask_kaccel import nginx_locations
 
 
 Config = dict[str, Any]
@@ -81,7 +80,6 @@ def behind_nginx(upstream: int) -> Config:
     """Return the configuration of the site behind nginx."""
     return {
         "KACCEL_HOST": f"127.0.0.1:{upstream}",
-        "KACCEL_FILES_PATH": create_app().config["STORE_PATH"],
         "KACCEL_REDIRECT_PATH": "/_files/",
         # Old versions of nginx take a 103 for the page.
         "FIREHOSE_EARLY_HINTS": False,
@@ -100,9 +98,10 @@ def nginx(port: int, upstream: int, config: Config) -> Iterator[None]:
         values = {
             "DIRECTORY": directory,
             "PORT": str(port),
-            "UPSTREAM": f"127.0.0.1:{upstream}",
             "USER": "user root;" if os.geteuid() == 0 else "",
-            "LOCATIONS": locations(create_app(**config)),
+            "LOCATIONS": nginx_locations(
+                create_app(**config), upstream=f"http://127.0.0.1:{upstream}"
+            ),
         }
         for name, value in values.items():
             template = template.replace(f"@{name}@", value)

@@ -24,7 +24,8 @@ def client(tmp_path: Path) -> FlaskClient:
     names: dict[str, Any] = {"__name__": __name__}
     exec(example, names)
     create_app: Callable[..., Flask] = names["create_app"]
-    return create_app({"STORE_PATH": str(tmp_path), "SECRET_KEY": "test"}).test_client()
+    config = dict.fromkeys(("STORE_PATH", "KACCEL_FILES_PATH"), str(tmp_path))
+    return create_app({**config, "SECRET_KEY": "test"}).test_client()
 
 
 def test_example(client: FlaskClient) -> None:
@@ -41,7 +42,7 @@ def test_example(client: FlaskClient) -> None:
         b"1,2",
         "attachment; filename=a.csv",
     )
-    assert client.get("/names.csv").text == "name\r\na.csv\r\n"
+    assert client.get("/names.csv").text == "name,bytes\r\na.csv,3\r\n"
     assert client.get("/download/missing").status_code == 404
 
 
