@@ -6,6 +6,7 @@ import calendar
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC
 from datetime import date
 from datetime import datetime
@@ -21,7 +22,7 @@ FOREVER = 2**31
 
 _MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _ETAG = re.compile(r'(?:W/)?"[^"]*"|[^,\s]+')
-_MONTHS: list[str] = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905 - shorter
+_MONTHS: Sequence[str] = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905 - shorter
 _MONTH = "|".join(_MONTHS)
 _TIME = r"(?P<H>\d\d):(?P<M>\d\d):(?P<S>\d\d)"
 # IMF-fixdate, RFC 850 and asctime, the three that recipients have to accept.

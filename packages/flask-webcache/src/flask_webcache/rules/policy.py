@@ -236,7 +236,9 @@ def stands_in(entry: Entry, now: float, grace: int) -> bool:
     :param grace: for how long where no directive speaks, in seconds.
     """
     allowed = grace if entry.stale_if_error is None else entry.stale_if_error
-    return not (entry.strict or entry.no_cache) and now - entry.fresh_until < allowed
+    if entry.strict or entry.no_cache or entry.code in ERRORS:
+        return False
+    return now - entry.fresh_until < allowed
 
 
 def make_entry(
