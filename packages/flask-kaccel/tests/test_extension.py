@@ -294,13 +294,27 @@ def test_client_headers_choose_nothing(make_app: MakeApp, flask_client: Any) -> 
 
 
 def test_x_sendfile(make_app: MakeApp, tree: Path) -> None:
-    """Apache gets the quoted path, and nothing that only nginx reads."""
+    """Apache gets the path, a validator, and nothing that only nginx reads."""
     app, kaccel = make_app(KACCEL_BACKEND="x-sendfile", KACCEL_LIMIT_RATE=5)
     with app.test_request_context(headers={"Range": "bytes=0-1"}):
         response = kaccel.send_from_directory_or_404("a b.txt")
+        other = kaccel.send_from_directory_or_404("naïve-日本語-🙂.txt")
     assert response.status_code == 200
-    assert response.headers["X-Sendfile"] == f"{tree}/a%20b.txt"
+    assert response.headers["X-Sendfile"] == f"{tree}/a b.txt"
+    assert response.headers["ETag"] == '"6553f100-5"'
     assert internal_headers(response) == {"x-sendfile"}
+    raw = other.headers["X-Sendfile"].encode("latin-1")
+    assert raw.decode() == f"{tree}/naïve-日本語-🙂.txt"
+
+
+@pytest.mark.parametrize("name", ["100%25.txt", "a%2520b.txt", "a%0Ab.txt"])
+def test_x_sendfile_without_a_safe_form(make_app: MakeApp, name: str) -> None:
+    """Flask sends what Apache and lighttpd would read differently, or not at all."""
+    client = make_app(KACCEL_BACKEND="x-sendfile")[0].test_client()
+    response = client.get(f"/send?{name}")
+    assert response.status_code == 200
+    assert response.data
+    assert not internal_headers(response)
 
 
 def test_flask_backend_ignores_prefixes(make_app: MakeApp) -> None:

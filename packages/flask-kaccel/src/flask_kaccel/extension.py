@@ -12,7 +12,6 @@ from typing import TypedDict
 from typing import TypeVar
 from typing import Unpack
 from typing import cast
-from urllib.parse import quote
 
 from flask import Flask
 from flask import Response
@@ -45,6 +44,7 @@ from flask_kaccel.headers import cache_control
 from flask_kaccel.headers import content_disposition
 from flask_kaccel.headers import content_type
 from flask_kaccel.headers import guess_mimetype
+from flask_kaccel.headers import sendfile_value
 from flask_kaccel.nginx import SECRET_HEADER
 from flask_kaccel.nginx import app_location
 from flask_kaccel.nginx import locations_text
@@ -118,8 +118,11 @@ class State:
         if server == "nginx" and location is not None and location.prefix is not None:
             uri = location.uri(file.path, redirect)
             return [*accel, ("X-Accel-Redirect", uri), NO_LENGTH]
-        if server == "x-sendfile":
-            return [("X-Sendfile", quote(os.fsencode(file.path))), NO_LENGTH]
+        if server == "x-sendfile" and (path := sendfile_value(file.path)) is not None:
+            # mod_xsendfile would give every file the same ETag.
+            modified = http_date(file.modified)
+            validators = [("ETag", file.etag), ("Last-Modified", modified)]
+            return [("X-Sendfile", path), *validators, NO_LENGTH]
         return None
 
     def nginx_configuration(self, upstream: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -179,3 +180,16 @@ def cache_control(max_age: int | None) -> str:
     if max_age is None:
         return "no-cache"
     return f"public, max-age={max_age}" if max_age > 0 else "no-cache, max-age=0"
+
+
+def sendfile_value(path: str) -> str | None:
+    """Return a path as ``X-Sendfile`` has it, or ``None`` where it has no safe form.
+
+    lighttpd decodes percent signs and Apache does not; neither takes control
+    characters.
+    """
+    raw = os.fsencode(path)
+    if b"%" in raw or any(byte < 0x20 or byte == 0x7F for byte in raw):
+        return None
+    # WSGI's text stands for bytes (PEP 3333).
+    return raw.decode("latin-1")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from flask import Flask
 
 from flask_kaccel.files import absolute
+from flask_kaccel.headers import sendfile_value
 
 
 if TYPE_CHECKING:
@@ -42,6 +42,6 @@ def assert_sends(
         assert file.location is not None, f"{wanted} is in no mapping"
         assert uri == file.location.uri(wanted)
     elif named is not None:
-        assert named == quote(os.fsencode(wanted))
+        assert named == sendfile_value(wanted)
     else:
         assert response.data == Path(wanted).read_bytes()
