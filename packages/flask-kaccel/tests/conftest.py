@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,9 +22,11 @@ from flask import Flask
 from flask import Response
 from flask import request
 from flask.testing import FlaskClient
+from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
 from flask_kaccel import Kaccel
+from flask_kaccel import nginx_locations
 
 
 # Leave out the tests against real servers where the workspace's harness is absent.
@@ -140,3 +148,213 @@ def nginx_client(make_app: MakeApp) -> FlaskClient:
 def flask_client(make_app: MakeApp) -> FlaskClient:
     """A client of an app that sends its files itself."""
     return make_app()[0].test_client()
+
+
+#: An app as it is deployed; its configuration comes from the environment.
+APP = """
+import os
+import time
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import flask
+from flask import Flask, Response, request
+
+from flask_kaccel import Kaccel
+from flask_kaccel import nginx_locations
+
+app = Flask(__name__, static_folder=os.environ["FILES"], static_url_path="/static")
+app.config.from_prefixed_env("APP")
+kaccel = Kaccel(app, static=True)
+ports, busy = set(), []
+
+
+def asked():
+    return os.fsdecode(unquote_to_bytes(request.query_string))
+
+
+@app.route("/send", methods=["GET", "POST"])
+def send():
+    ports.add(request.environ.get("REMOTE_PORT"))
+    return kaccel.send_from_directory_or_404(asked())
+
+
+@app.get("/limited")
+def limited():
+    return kaccel.send_file(Path(os.environ["FILES"], asked()), limit=16384)
+
+
+@app.get("/flask")
+def flask_send():
+    return flask.send_from_directory(os.environ["FILES"], asked())
+
+
+@app.get("/gone")
+def gone():
+    return flask.send_from_directory(os.environ["FILES"], "page.html"), 410
+
+
+@app.get("/headers")
+def headers():
+    response = kaccel.send_from_directory_or_404("a.txt", as_attachment=True)
+    response.headers["Content-Security-Policy"] = "default-src 'none'"
+    response.headers["Vary"] = "Cookie"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.set_cookie("one", "1")
+    response.set_cookie("two", "2")
+    return response
+
+
+@app.get("/object")
+def object_():
+    return kaccel.redirect(asked()) or flask.redirect(asked())
+
+
+@app.get("/stream")
+def stream():
+    def chunks():
+        yield "first"
+        deadline = time.monotonic() + 30
+        while not Path(os.environ["GATE"]).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield "last"
+
+    return kaccel.control(Response(chunks()), buffering=False)
+
+
+@app.get("/cached")
+def cached():
+    ports.add(time.monotonic())
+    expires = request.args.get("expires", type=int)
+    return kaccel.control(Response("cached"), expires=expires)
+
+
+@app.get("/counts")
+def counts():
+    return {"ports": len(ports), "busy": busy}
+
+
+class Timed:
+    \"\"\"Notes how long a worker has to do with each response.\"\"\"
+
+    def __init__(self, wsgi_app):
+        self.wsgi_app = wsgi_app
+
+    def __call__(self, environ, start_response):
+        started = time.monotonic()
+        body = self.wsgi_app(environ, start_response)
+        try:
+            yield from body
+        finally:
+            getattr(body, "close", lambda: None)()
+            busy.append(time.monotonic() - started)
+
+
+if "TIMED" in os.environ:
+    app.wsgi_app = Timed(app.wsgi_app)
+"""
+
+
+@pytest.fixture(scope="module")
+def app_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that defines the deployed app."""
+    module = tmp_path_factory.mktemp("app") / "deployed_app.py"
+    module.write_text(APP)
+    return module
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response as a client reads it."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+Fetch = Callable[..., Reply]
+
+
+@pytest.fixture(scope="session")
+def fetch() -> Fetch:
+    """A client that sends a path as it is: neither dots nor escapes are resolved."""
+
+    def get(
+        address: str, path: str, headers: Mapping[str, str] = {}, method: str = "GET"
+    ) -> Reply:
+        connection = HTTPConnection(address, timeout=30)
+        try:
+            connection.request(method, path, headers=dict(headers))
+            got = connection.getresponse()
+            return Reply(got.status, Headers(got.getheaders()), got.read())
+        finally:
+            connection.close()
+
+    return get
+
+
+@dataclass(frozen=True)
+class Site:
+    """An app and the nginx before it.
+
+    :param app: a server of the workspace's harness, as ``nginx`` is.
+    :param gate: what the streaming view waits for.
+    """
+
+    app: Any
+    nginx: Any
+    files: Path
+    gate: Path
+
+
+Deploy = Callable[..., AbstractContextManager[Site]]
+
+
+@pytest.fixture(scope="module")
+def deploy(tree: Path, app_module: Path) -> Deploy:
+    """A factory of sites whose nginx runs on the configuration that we print.
+
+    Its arguments are ``KACCEL_`` keys, and:
+
+    :param http: what stands before nginx's ``server``.
+    :param amend: changes the text of the configuration.
+    :param keepalive: whether nginx keeps connections to the app.
+    :param worker: gunicorn's worker class.
+    :param timed: whether the app notes how long each response took.
+    """
+    import harness
+
+    @contextmanager
+    def run(
+        *,
+        http: str = "",
+        amend: Callable[[str], str] = str,
+        keepalive: bool = False,
+        worker: str = "gthread",
+        timed: bool = False,
+        **config: Any,
+    ) -> Iterator[Site]:
+        config.setdefault("KACCEL_FILES_PATH", str(tree))
+        mirror = Flask(__name__)
+        mirror.config.update(config)
+        Kaccel(mirror)
+        gate = tree.parent / "gate"
+        environ = {
+            "FILES": str(tree),
+            "GATE": str(gate),
+            **({"TIMED": "1"} if timed else {}),
+        }
+        for key, value in config.items():
+            environ[f"APP_{key}"] = (
+                value if isinstance(value, str) else json.dumps(value)
+            )
+        with harness.gunicorn(app_module, worker=worker, environ=environ) as app:
+            upstream = app.url
+            if keepalive:
+                http += f"upstream app {{ server {app.address}; keepalive 8; }}"
+                upstream = "http://app"
+            locations = amend(nginx_locations(mirror, upstream))
+            with harness.nginx(locations, http=http) as nginx:
+                yield Site(app, nginx, tree, gate)
+
+    return run

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 CHECK_HEADER = "X-Kaccel-Check"
 #: Headers of a file that an error must not inherit.
 OF_THE_FILE = (
-    "Accept-Ranges",
     "Cache-Control",
     "Content-Disposition",
     "Content-Type",
@@ -71,7 +70,6 @@ def send_here(response: Response, file: File, environ: WSGIEnvironment) -> None:
     :raises OSError: the file cannot be read.
     """
     headers = response.headers
-    headers["Accept-Ranges"] = "bytes"
     headers["ETag"] = file.etag
     headers.setdefault("Last-Modified", http_date(file.modified))
     request_headers = EnvironHeaders(environ)
@@ -104,6 +102,7 @@ def _set_body(
     stream = Path(file.path).open("rb")  # noqa: SIM115 - the response closes it
     response.direct_passthrough = True
     if not spans:
+        response.headers["Accept-Ranges"] = "bytes"
         response.response = wrap_file(environ, stream)
         response.content_length = file.size
         return

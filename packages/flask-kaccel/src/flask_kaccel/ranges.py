@@ -74,7 +74,7 @@ def parse_ranges(value: str, size: int) -> tuple[range, ...] | None:
     an answer of their own (RFC 9110, 14.2).
     """
     unit, _, specs = value.partition("=")
-    if unit.strip().lower() != "bytes":
+    if unit.lower() != "bytes" or not specs:
         return None
     spans = []
     for spec in specs.split(","):

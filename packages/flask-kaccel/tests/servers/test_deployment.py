@@ -1,0 +1,75 @@
+"""What nginx saves an app, and what an app may tell it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+PREFIX = {"KACCEL_REDIRECT_PATH": "/protected/"}
+MIB = 1024 * 1024
+
+
+def counts(site: Any, fetch: Any) -> Any:
+    """Return what the app has counted."""
+    return json.loads(fetch(site.app.address, "/counts").body)
+
+
+def test_connections_to_the_app_are_kept(deploy: Any, fetch: Any) -> None:
+    """Twenty downloads need no more than three connections to the app."""
+    with deploy(keepalive=True, **PREFIX) as site:
+        for _ in range(20):
+            assert len(fetch(site.nginx.address, "/send?10k.bin").body) == 10240
+        assert counts(site, fetch)["ports"] <= 3
+
+
+def test_slow_client(deploy: Any, fetch: Any, tree: Path) -> None:
+    """A client that takes its time keeps nginx busy, and no worker."""
+    big = tree / "big.bin"
+    with big.open("wb") as file:
+        file.truncate(100 * MIB)
+    with deploy(worker="sync", timed=True, **PREFIX) as site:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", site.nginx.port)) as client:
+                client.sendall(b"GET /send?big.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(1024)
+                # The one worker is free while the client has read 1 KiB of it.
+                busy = counts(site, fetch)["busy"]
+        assert min(busy[0::2]) < 0.005
+    big.unlink()
+
+
+def test_stream_without_buffering(deploy: Any) -> None:
+    """The first chunk of a stream arrives before the last is made."""
+    with deploy(**PREFIX) as site:
+        connection = HTTPConnection(site.nginx.address, timeout=20)
+        connection.request("GET", "/stream")
+        response = connection.getresponse()
+        assert response.read(5) == b"first"
+        site.gate.touch()
+        assert response.read() == b"last"
+        connection.close()
+        site.gate.unlink()
+
+
+@pytest.mark.parametrize(("expires", "requests"), [("60", 1), ("0", 2), ("", 1)])
+def test_time_in_nginx_cache(
+    deploy: Any, fetch: Any, tmp_path: Path, expires: str, requests: int
+) -> None:
+    """The app says for how long nginx may keep an ordinary response."""
+    tmp_path.chmod(0o777)
+    http = f"proxy_cache_path {tmp_path}/cache keys_zone=zone:1m;"
+    cached = "    proxy_cache zone;\n    proxy_cache_valid 60s;\n    proxy_pass "
+
+    def amend(text: str) -> str:
+        return text.replace("    proxy_pass ", cached)
+
+    with deploy(http=http, amend=amend, **PREFIX) as site:
+        for _ in range(2):
+            assert fetch(site.nginx.address, f"/cached?expires={expires}").body
+        assert counts(site, fetch)["ports"] == requests
