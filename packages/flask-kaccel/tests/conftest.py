@@ -207,7 +207,9 @@ def headers():
 
 @app.get("/object")
 def object_():
-    return kaccel.redirect(asked()) or flask.redirect(asked())
+    response = kaccel.redirect(asked()) or flask.redirect(asked())
+    response.headers["Content-Security-Policy"] = "sandbox"
+    return response
 
 
 @app.get("/stream")

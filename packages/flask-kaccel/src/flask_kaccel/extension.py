@@ -264,12 +264,15 @@ class Kaccel:
 
         :param uri: a percent-encoded path, a named location such as ``@files``, or a
             URL, such as a presigned one, below a URL of ``KACCEL_MAPPINGS``.
-        :return: ``None`` where nginx did not forward the request.
+        :return: ``None`` where nginx did not forward the request, or the URL is in no
+            mapping.
         :raises InvalidValueError: nginx would not take the value for what it says.
         """
         app = _app()
         state = _state(app)
-        internal = state.locations.store_uri(uri) or uri
+        internal = state.locations.store_uri(uri) if "://" in uri else uri
+        if internal is None:
+            return None
         REDIRECT.check("uri", internal)
         if state.server_in_front() != "nginx":
             return None

@@ -84,6 +84,7 @@ def find_file(path: str, location: Location | None) -> File | None:
 
 def _stat_inside(path: str, location: Location) -> os.stat_result | None:
     """Return the file's status; look at real paths only where a symlink asks for it."""
+    found = None
     step = location.source
     for name in path[len(step) :].split(os.sep):
         step += name

@@ -37,6 +37,7 @@ STORE_HEADERS = (
     "x-amz-request-id",
     "x-amz-server-side-encryption",
     "x-amz-version-id",
+    "x-amzn-requestid",
 )
 
 
@@ -46,17 +47,27 @@ def files_location(location: Location) -> str:
         location.prefix,
         "internal",
         f"alias {quoted(location.source)}",
-        *(_restore(name) for name in DROPPED),
+        *(
+            f"add_header {name} {_variable('upstream_http', name)} always"
+            for name in DROPPED
+        ),
     )
 
 
 def store_location(location: Location) -> str:
     """Return the block that fetches objects by URLs that the app has signed."""
     url = urlsplit(location.source)
+    # A store has its own rules on who may read it from another origin.
+    kept = [name for name in DROPPED if not name.startswith("Access-Control-")]
     tls = ("proxy_ssl_server_name on", f"proxy_ssl_name {url.hostname}")
     return _block(
         location.prefix,
         "internal",
+        # The variables soon mean what the store has sent.
+        *(
+            f"set {_variable('app', it)} {_variable('upstream_http', it)}"
+            for it in kept
+        ),
         f"proxy_pass {quoted(location.source)}",
         # The signature covers the host and the method.
         f"proxy_set_header Host {url.netloc}",
@@ -72,6 +83,7 @@ def store_location(location: Location) -> str:
         # A large object would be written to nginx's disk first.
         "proxy_max_temp_file_size 0",
         *(f"proxy_hide_header {name}" for name in STORE_HEADERS),
+        *(_add(name, "app") for name in kept),
     )
 
 
@@ -115,9 +127,12 @@ def quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _restore(name: str) -> str:
-    variable = name.lower().replace("-", "_")
-    return f"add_header {name} $upstream_http_{variable} always"
+def _variable(header: str, kind: str) -> str:
+    return f"${kind}_{header.lower().replace('-', '_')}"
+
+
+def _add(header: str, kind: str) -> str:
+    return f"add_header {header} {_variable(header, kind)} always"
 
 
 def _block(prefix: str | None, *directives: str) -> str:
