@@ -47,10 +47,7 @@ def files_location(location: Location) -> str:
         location.prefix,
         "internal",
         f"alias {quoted(location.source)}",
-        *(
-            f"add_header {name} {_variable('upstream_http', name)} always"
-            for name in DROPPED
-        ),
+        *(_add(name, "upstream_http") for name in DROPPED),
     )
 
 
@@ -65,8 +62,8 @@ def store_location(location: Location) -> str:
         "internal",
         # The variables soon mean what the store has sent.
         *(
-            f"set {_variable('app', it)} {_variable('upstream_http', it)}"
-            for it in kept
+            f"set {_variable(name, 'app')} {_variable(name, 'upstream_http')}"
+            for name in kept
         ),
         f"proxy_pass {quoted(location.source)}",
         # The signature covers the host and the method.
