@@ -140,6 +140,8 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo: ``nox -s demo``, or ``nox -s demo -- --nginx``."""
-    install_workspace(session, "demo")
+    """Run the demo: ``nox -s demo``, or ``nox -s demo -- --nginx --s3``."""
+    install_workspace(
+        session, "demo", *(["demo-s3"] if "--s3" in session.posargs else [])
+    )
     session.run("python", "-m", "demo", *session.posargs)

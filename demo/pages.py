@@ -11,6 +11,7 @@ from datetime import UTC
 from datetime import datetime
 from pathlib import Path
 from pathlib import PurePosixPath
+from typing import cast
 from uuid import UUID
 from uuid import uuid4
 
@@ -21,7 +22,6 @@ from flask import redirect
 from flask import render_template
 from flask import request
 from flask import url_for
-from flask_webcache.modifiers import cache_control
 from werkzeug.exceptions import BadRequest
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound
@@ -30,12 +30,15 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from demo.extensions import kaccel
 from demo.extensions import store
 from demo.extensions import streaming
+from demo.extensions import webcache
 from demo.journal import Entry
 from demo.journal import Journal
 from flask_store.exceptions import InvalidNameError
+from flask_store.stores.s3 import S3Store
 from flask_streaming import ServerSentEvent
 from flask_streaming import event_stream
 from flask_streaming import stream_csv
+from flask_webcache.modifiers import cache_control
 
 
 pages = Blueprint("pages", __name__)
@@ -64,6 +67,11 @@ class File:
         return PurePosixPath(self.name).suffix.lower() in PICTURES
 
 
+def in_s3() -> bool:
+    """Tell whether the files are in S3, which then sends them itself."""
+    return isinstance(store.Provider(), S3Store)
+
+
 def journal() -> Journal:
     """Return the app's journal."""
     return Journal(Path(current_app.instance_path) / "journal.sqlite")
@@ -78,7 +86,13 @@ def record(text: str) -> None:
 @pages.app_context_processor
 def navigation() -> dict[str, object]:
     """Give the templates the menu."""
-    menu = [(".gallery", "Files"), (".exports", "Export"), (".log", "Log")]
+    menu = [
+        ("pages.gallery", "Files"),
+        ("pages.exports", "Export"),
+        ("pages.log", "Log"),
+    ]
+    if in_s3():
+        menu.insert(1, ("pages.direct", "Direct upload"))
     return {"navigation": menu}
 
 
@@ -92,8 +106,25 @@ def failed(error: HTTPException) -> tuple[str, int]:
 @cache_control(s_maxage=60, max_age=0)
 def gallery() -> str:
     """Show the files; caches keep the page, browsers ask each time."""
-    files = [File(file.name, file.size, file.url()) for file in store.Provider().list()]
+    expires = 600 if in_s3() else None
+    files = [
+        File(file.name, file.size, file.url(expires))
+        for file in store.Provider().list()
+    ]
     return render_template("gallery.html", files=files, now=datetime.now(UTC))
+
+
+@pages.get("/cache-status")
+@cache_control(no_store=True)
+def cache_status() -> str:
+    """Show what the cache says of the gallery, in a frame of it."""
+    # RFC 9111, 5.2.1.7: "only a stored response".
+    gallery = current_app.test_client().get(
+        url_for(".gallery"),
+        base_url=request.host_url,
+        headers={"Cache-Control": "only-if-cached"},
+    )
+    return render_template("cache_status.html", status=gallery.headers["Cache-Status"])
 
 
 @pages.post("/upload")
@@ -105,6 +136,27 @@ def upload() -> WerkzeugResponse:
     for file in files:
         saved = store.Provider().save(file)
         record(f"{saved.relative_path()} was uploaded, {saved.size:,} bytes")
+    return redirect(url_for(".gallery"), 303)
+
+
+@pages.get("/direct")
+def direct() -> str:
+    """Give the browser a form that uploads to S3, past this server."""
+    if not in_s3():
+        raise NotFound("Files are not in S3 here; start the demo with --s3.")
+    name, allowed = request.args.get("name"), None
+    if name:
+        provider = cast(S3Store, store.Provider())
+        done = url_for(".uploaded_directly", _external=True)
+        allowed = provider.presign_post(name, redirect=done)
+    return render_template("direct.html", name=name, allowed=allowed)
+
+
+@pages.get("/direct/done")
+def uploaded_directly() -> WerkzeugResponse:
+    """Take note of a file that S3 has, when it sends the browser back."""
+    record(f"{request.args.get('key', 'a file')} was uploaded directly")
+    webcache.purge(url_for(".gallery", _external=True))
     return redirect(url_for(".gallery"), 303)
 
 
@@ -122,7 +174,7 @@ def delete(name: str) -> WerkzeugResponse:
 @pages.get("/download/<path:name>")
 def download(name: str) -> WerkzeugResponse:
     """Send a file as a download: by nginx where one stands in front."""
-    if "STORE_S3_BUCKET" in current_app.config:
+    if in_s3():
         return redirect(store.Provider().url(name, expires=60))
     return kaccel.send_from_directory_or_404(name, as_attachment=True)
 
@@ -170,7 +222,7 @@ def events() -> Response:
     seen = request.headers.get("Last-Event-ID", request.args.get("after", "0"))
     if not seen.isdecimal():
         raise BadRequest("The last entry seen has to be a number.")
-    return event_stream(follow(journal(), int(seen)))
+    return event_stream(follow(journal(), int(seen)), retry=1000)
 
 
 def follow(journal: Journal, seen: int) -> Iterator[ServerSentEvent]:
@@ -183,7 +235,7 @@ def follow(journal: Journal, seen: int) -> Iterator[ServerSentEvent]:
         for event in live:
             if event.event == "gap":
                 continue  # the journal fills it
-            entry = Entry(**json.loads(event.data))
+            entry = Entry(**json.loads(event.data or ""))
             if entry.id > seen:
                 yield message(entry)
 

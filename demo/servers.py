@@ -69,7 +69,7 @@ def gunicorn(port: int, config: Config) -> Any:
     """Run the site, on threads because live pages keep one each."""
     command = [
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
-        "--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "2",
+        "--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "1",
         "--log-level", "warning", "--no-control-socket", "demo:create_app()",
     ]  # fmt: skip
     environ = {f"FLASK_{key}": json.dumps(value) for key, value in config.items()}
@@ -84,6 +84,38 @@ def behind_nginx(upstream: int) -> Config:
         # Old versions of nginx take a 103 for the page.
         "FIREHOSE_EARLY_HINTS": False,
     }
+
+
+@contextmanager
+def s3() -> Iterator[Config]:
+    """Run an S3 server, which keeps its files, and yield what the site needs."""
+    import boto3
+
+    port = free_port()
+    folder = str(Path(create_app().instance_path, "s3"))
+    environ = {
+        "AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1", "S3_PERSIST": "1", "PERSIST_STATE": "1",
+        "S3_DATA_DIR": f"{folder}/data", "STATE_DIR": f"{folder}/state",
+    }  # fmt: skip
+    config = {
+        "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
+        "STORE_PATH": "",
+        "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "STORE_S3_BUCKET": "demo",
+        "STORE_S3_REGION": "us-east-1",
+        "STORE_S3_ACCESS_KEY": "test",
+        "STORE_S3_SECRET_KEY": "test",
+    }
+    with process([sys.executable, "-m", "ministack"], port, environ):
+        boto3.client(
+            "s3",
+            endpoint_url=config["STORE_S3_ENDPOINT_URL"],
+            region_name=config["STORE_S3_REGION"],
+            aws_access_key_id=config["STORE_S3_ACCESS_KEY"],
+            aws_secret_access_key=config["STORE_S3_SECRET_KEY"],
+        ).create_bucket(Bucket=config["STORE_S3_BUCKET"])
+        yield config
 
 
 @contextmanager

@@ -17,7 +17,6 @@ import pytest
 from flask import Flask
 from flask import Response
 from flask.testing import FlaskClient
-from flask_webcache.modifiers import cache_for
 
 import harness
 from flask_firehose import Firehose
@@ -27,6 +26,7 @@ from flask_store import Store
 from flask_streaming import Streaming
 from flask_streaming import stream_csv
 from flask_webcache import WebCache
+from flask_webcache.modifiers import cache_for
 
 
 ORDERS = {
@@ -58,7 +58,7 @@ def upload(server: harness.Server, name: str) -> int:
         return connection.getresponse().status
 
 
-@pytest.fixture(params=ORDERS.values(), ids=ORDERS.keys())
+@pytest.fixture(params=list(ORDERS.values()), ids=list(ORDERS))
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Flask:
     """An app with all five, whose pages count how often they run."""
     app = Flask(__name__, instance_path=str(tmp_path / "instance"))
@@ -136,14 +136,13 @@ def test_stored_file_is_sent(app: Flask) -> None:
     """What was stored is sent, and again when it was asked for conditionally."""
     client = app.test_client()
     client.post("/upload")
-    sent = client.get("/download/a b%25.txt")
-    assert sent.data == b"stored"
-    assert not [name for name, _ in sent.headers if name.startswith("X-Accel")]
-    assert sent.headers["ETag"]
-    again = client.get(
-        "/download/a b%25.txt", headers={"If-None-Match": sent.headers["ETag"]}
-    )
-    assert again.status_code == 304
+    url = "/download/a b%25.txt"
+    with client.get(url) as sent:
+        assert sent.data == b"stored"
+        assert not [name for name, _ in sent.headers if name.startswith("X-Accel")]
+        etag = sent.headers["ETag"]
+    with client.get(url, headers={"If-None-Match": etag}) as again:
+        assert again.status_code == 304
 
 
 def test_stored_file_is_sent_by_nginx(tmp_path: Path) -> None:
