@@ -9,6 +9,9 @@ import os
 import threading
 from collections.abc import Iterator
 from collections.abc import Mapping
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 PART_SIZE = 8 * MIB
+#: After this time nobody goes on with a multipart upload.
+STALE = timedelta(days=1)
 #: S3's own limits.
 MOST_PARTS = 10_000
 LARGEST_PUT = 5 * 1024 * MIB
@@ -147,7 +152,7 @@ class Bucket:
         except BaseException:
             # Parts cost money until they are aborted.
             with contextlib.suppress(Exception):
-                self.client.abort_multipart_upload(**where)
+                self.abort(where)
             raise
         return True
 
@@ -164,6 +169,21 @@ class Bucket:
                 return None
             raise
         return head
+
+    def unfinished(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the multipart uploads that nobody goes on with any more."""
+        before = datetime.now(UTC) - STALE
+        pages = self.client.get_paginator("list_multipart_uploads")
+        for page in pages.paginate(Bucket=self.name, Prefix=prefix):
+            for upload in page.get("Uploads", ()):
+                if upload["Initiated"] < before:
+                    yield upload
+
+    def abort(self, upload: Mapping[str, Any]) -> None:
+        """Drop the parts of a multipart upload."""
+        self.client.abort_multipart_upload(
+            Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"]
+        )
 
     def list(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         """Yield what S3 knows of all objects whose keys start with a prefix."""

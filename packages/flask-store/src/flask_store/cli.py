@@ -2,9 +2,140 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+from typing import Any
+
+import click
+from flask import current_app
 from flask.cli import AppGroup
+from werkzeug.datastructures import FileStorage
+
+from flask_store.exceptions import StoreError
+from flask_store.stores.base import BaseStore
 
 
-def commands() -> AppGroup:
-    """Return the group of commands."""
-    return AppGroup("store", help="Look after stored files.")
+CHUNK = 256 * 1024
+
+
+class StoreGroup(AppGroup):
+    """Commands that tell an error of ours in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except StoreError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class Watched:
+    """A file whose reading moves a progress bar, back too when it is read again."""
+
+    def __init__(self, file: IO[bytes], bar: Any) -> None:
+        self._file = file
+        self._bar = bar
+
+    def read(self, size: int = -1) -> bytes:
+        """Read, and move the bar."""
+        data = self._file.read(size)
+        self._bar.update(self._file.tell() - self._bar.pos)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        # Without a descriptor nothing is copied behind the bar's back.
+        if name == "fileno":
+            raise AttributeError(name)
+        return getattr(self._file, name)
+
+
+group = StoreGroup("store", help="Look after stored files.")
+
+
+def _provider() -> BaseStore:
+    provider: BaseStore = current_app.extensions["store"].provider
+    return provider
+
+
+@group.command()
+@click.argument("prefix", default="")
+def ls(prefix: str) -> None:
+    """List the files whose names start with PREFIX: bytes, time, name."""
+    for file in _provider().list(prefix):
+        click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
+
+
+@group.command()
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--to", "folder", help="The folder in the store.")
+def put(files: tuple[Path, ...], folder: str | None) -> None:
+    """Save FILES, and print what each is called in the store."""
+    provider = _provider().within(folder)
+    for path in files:
+        size = path.stat().st_size
+        with (
+            path.open("rb") as stream,
+            click.progressbar(length=size, label=path.name) as bar,
+        ):
+            watched: Any = Watched(stream, bar)
+            saved = provider.save(FileStorage(watched, path.name))
+        click.echo(str(saved))
+    for job in provider.pending():
+        provider.deliver(job)
+
+
+@group.command()
+@click.argument("name")
+@click.argument("target", required=False, type=click.Path(path_type=Path))
+def get(name: str, target: Path | None) -> None:
+    """Copy the file NAME to TARGET, by default here; nothing is overwritten."""
+    file = _provider().file(name)
+    path = target or Path(file.filename)
+    with (
+        file.open() as source,
+        click.progressbar(length=file.size, label=file.filename) as bar,
+    ):
+        try:
+            with path.open("xb") as sink:
+                while data := source.read(CHUNK):
+                    sink.write(data)
+                    bar.update(len(data))
+        except FileExistsError as error:
+            raise click.ClickException(f"{path} is there already") from error
+
+
+@group.command()
+@click.argument("names", nargs=-1, required=True)
+def rm(names: tuple[str, ...]) -> None:
+    """Delete the files NAMES."""
+    provider = _provider()
+    missing = [name for name in names if not provider.exists(name)]
+    for name in names:
+        provider.delete(name)
+    if missing:
+        raise click.ClickException(f"not in the store: {', '.join(missing)}")
+
+
+@group.command()
+def resume() -> None:
+    """Send now what waits in the spool; stop at the first error."""
+    provider = _provider()
+    jobs = provider.pending()
+    with click.progressbar(jobs, label=f"{len(jobs)} to send") as bar:
+        for job in bar:
+            provider.deliver(job)
+
+
+@group.command()
+@click.option("--clean", is_flag=True, help="Remove what killed processes left.")
+def check(clean: bool) -> None:
+    """Try the store out, and tell what it can do and what was left behind."""
+    with closing(_provider().check(clean=clean)) as findings:
+        for finding in findings:
+            click.echo(finding)

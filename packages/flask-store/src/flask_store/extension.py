@@ -17,7 +17,7 @@ from flask import send_file
 from werkzeug.utils import import_string
 
 from flask_store import serving
-from flask_store.cli import commands
+from flask_store.cli import group
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import InvalidNameError
@@ -28,7 +28,7 @@ from flask_store.file_wrapper import FileWrapper
 from flask_store.signals import upload_failed
 from flask_store.signals import upload_finished
 from flask_store.spool import SpoolingMixin
-from flask_store.stores import BaseStore
+from flask_store.stores.base import BaseStore
 
 
 ENDPOINT = "flaskstore"
@@ -88,7 +88,7 @@ class Store:
         if provider.background:
             provider.on_end = functools.partial(_tell, app)
             app.before_request(provider.start)
-        app.cli.add_command(commands())
+        app.cli.add_command(group)
 
     def Provider(self, destination: str | None = None) -> BaseStore:  # noqa: N802
         """Return the current app's provider.
@@ -168,6 +168,8 @@ def _serve(name: str) -> Response:
         mimetype,
         as_attachment=not serving.is_inline(mimetype),
         download_name=name.rpartition("/")[2],
+        # Of a path, Flask finds it out itself.
+        last_modified=None if isinstance(source, str) else provider.modified(name),
     )
     response.headers.update(serving.headers(mimetype))
     return response

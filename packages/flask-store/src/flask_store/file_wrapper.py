@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 if TYPE_CHECKING:
-    from flask_store.stores import BaseStore
+    from flask_store.stores.base import BaseStore
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,10 +15,15 @@ from typing import IO
 
 from flask_store.exceptions import StoreError
 from flask_store.spool import Spool
+from flask_store.spool import leftovers
 from flask_store.spool import lock
 from flask_store.spool import make_folder
 from flask_store.spool import sync_folder
 from flask_store.upload import Upload
+
+
+#: No save is that slow between its two files.
+STALE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,16 @@ class Journal:
         # The record first: what has none is never sent again.
         (self.folder / f"{job.id}.json").unlink(missing_ok=True)
         self._data(job).unlink(missing_ok=True)
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield what a process left that was killed before it had acknowledged."""
+        yield from leftovers(self.folder)
+        before = time.time() - STALE_SECONDS
+        for path in self.folder.glob("*.data"):
+            with contextlib.suppress(FileNotFoundError):
+                record = path.with_suffix(".json")
+                if not record.exists() and path.stat().st_mtime < before:
+                    yield path
 
     def _data(self, job: Job) -> Path:
         return self.folder / f"{job.id}.data"

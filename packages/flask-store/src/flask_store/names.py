@@ -11,9 +11,10 @@ import shortuuid
 from flask_store.exceptions import InvalidNameError
 
 
-#: Every common file system takes 255 bytes; a unique part must still fit.
+#: What every common file system takes, in bytes; a unique part must still fit.
+LONGEST_PART = 255
 UNIQUE_LENGTH = 1 + 22
-LONGEST_NAME = 255 - UNIQUE_LENGTH
+LONGEST_NAME = LONGEST_PART - UNIQUE_LENGTH
 LONGEST_EXTENSION = 32
 #: What S3 takes as a key, less room for the unique part.
 LONGEST_PATH = 1024 - UNIQUE_LENGTH
@@ -68,6 +69,8 @@ def check(path: str) -> str:
     # Names that start with a dot are the stores' own: "..", and files in the making.
     if any(not part or part.startswith(".") for part in path.split("/")):
         raise InvalidNameError(path, "a part is empty or starts with a dot")
+    if any(len(part.encode()) > LONGEST_PART for part in path.split("/")):
+        raise InvalidNameError(path, f"a part is longer than {LONGEST_PART} bytes")
     if len(path.encode()) > LONGEST_PATH:
         raise InvalidNameError(path, f"it is longer than {LONGEST_PATH} bytes")
     return path

@@ -25,7 +25,7 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from flask_store.stores import BaseStore
+    from flask_store.stores.base import BaseStore
 
 #: What files in the making are called where they need a name.
 HIDDEN_PREFIX = ".spool-"
@@ -48,6 +48,7 @@ class Spool(io.BufferedRandom):
 
     def __init__(self, folder: str, label: str) -> None:
         self._hidden: str | None = None
+        self.hidden = False
         self.linked = False
         descriptor = self._open_unnamed(folder)
         if descriptor is None:
@@ -55,6 +56,7 @@ class Spool(io.BufferedRandom):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
             descriptor = os.open(self._hidden, flags, 0o666)
             lock(descriptor)
+            self.hidden = True
         super().__init__(_Raw(descriptor, label))
 
     @staticmethod
@@ -69,6 +71,12 @@ class Spool(io.BufferedRandom):
             if error.errno in UNSUPPORTED and Path(folder).is_dir():
                 return None
             raise
+
+    def write(self, data: Buffer, /) -> int:
+        """Write, unless the file has its name."""
+        if self.linked:
+            raise io.UnsupportedOperation("the file is the store's now")
+        return super().write(data)
 
     def settle(self, *, durable: bool) -> None:
         """Hand everything to the system, and with ``durable`` to the disk."""
@@ -147,6 +155,14 @@ def lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def leftovers(root: Path) -> Iterator[Path]:
+    """Yield the hidden files whose process is gone."""
+    for path in root.rglob(f"{HIDDEN_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if lock(file.fileno()):
+                yield path
 
 
 def make_folder(path: Path, *, durable: bool) -> None:

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import stat
+import uuid
+from collections.abc import Generator
 from collections.abc import Iterator
 from datetime import UTC
 from datetime import datetime
@@ -20,11 +22,13 @@ from flask_store.exceptions import ConfigError
 from flask_store.exceptions import NotFoundError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.spool import ABSENT
+from flask_store.spool import HIDDEN_PREFIX
 from flask_store.spool import Spool
+from flask_store.spool import leftovers
 from flask_store.spool import make_folder
 from flask_store.spool import sync_folder
 from flask_store.spool import system_failing_as
-from flask_store.stores import BaseStore
+from flask_store.stores.base import BaseStore
 from flask_store.upload import Upload
 
 
@@ -115,7 +119,11 @@ class LocalStore(BaseStore):
 
     def exists(self, name: str) -> bool:
         """Tell whether a file is there."""
-        return self._path(name).is_file()
+        try:
+            self._stat(name)
+        except NotFoundError:
+            return False
+        return True
 
     def delete(self, name: str) -> None:
         """Delete a file; it is no error when there is none."""
@@ -149,6 +157,20 @@ class LocalStore(BaseStore):
         if not self.exists(name):
             raise NotFoundError(name)
         return self.join(name)
+
+    def check(self, *, clean: bool = False) -> Generator[str]:
+        """Tell whether files can be saved, and what killed processes left."""
+        with system_failing_as("save", "a file in STORE_PATH"):
+            with self._open_spool(self.root, "a file in STORE_PATH") as spool:
+                probe = self.root / f"{HIDDEN_PREFIX}{uuid.uuid4().hex}"
+                spool.link(str(probe))
+                probe.unlink()
+            how = "named" if spool.hidden else "unnamed"
+            yield f"{self.root}: files can be saved; those in the making are {how}"
+            left = list(leftovers(self.root))
+            for path in left if clean else ():
+                path.unlink(missing_ok=True)
+        yield f"{len(left)} files of killed processes {'removed' if clean else 'left'}"
 
     def _stat(self, name: str) -> os.stat_result:
         with system_failing_as("read", name):

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from flask_store.config import Config
 from flask_store.exceptions import NotFoundError
 from flask_store.file_wrapper import FileWrapper
-from flask_store.stores import BaseStore
+from flask_store.stores.base import BaseStore
 from flask_store.upload import Upload
 
 

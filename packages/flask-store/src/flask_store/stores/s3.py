@@ -9,6 +9,7 @@ import io
 import logging
 import tempfile
 import uuid
+from collections.abc import Generator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,7 @@ from flask_store.bucket import is_transient
 from flask_store.config import MIB
 from flask_store.config import Config
 from flask_store.courier import Courier
+from flask_store.dialect import probe
 from flask_store.exceptions import BackendError
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import MissingDependencyError
@@ -38,7 +40,7 @@ from flask_store.journal import Job
 from flask_store.journal import Journal
 from flask_store.spool import Spool
 from flask_store.spool import system_failing_as
-from flask_store.stores import BaseStore
+from flask_store.stores.base import BaseStore
 from flask_store.upload import Upload
 
 
@@ -206,6 +208,17 @@ class S3Store(BaseStore):
             signed["url"], signed["fields"], FileWrapper(self.within(None), name)
         )
 
+    def check(self, *, clean: bool = False) -> Generator[str]:
+        """Tell how the server keeps names apart, and which uploads were left."""
+        with failing_as("try", "the bucket"):
+            found = probe(self.bucket.client, str(self.bucket.name), self.prefix)
+            yield f"{self._address()}: If-None-Match is {found.value}"
+            left = list(self.bucket.unfinished(self.prefix))
+            for upload in left if clean else ():
+                self.bucket.abort(upload)
+        done = "removed" if clean else "left"
+        yield f"{len(left)} unfinished uploads of more than a day {done}"
+
     def _head(self, name: str) -> Any:
         with failing_as("find", name):
             head = self.bucket.head(self.join(name))
@@ -301,6 +314,16 @@ class S3GeventStore(S3Store):
                     headers=object_headers(job.content_type),
                 )
                 self.journal.remove(job)
+
+    def check(self, *, clean: bool = False) -> Generator[str]:
+        """Check the bucket and the spool."""
+        yield from super().check(clean=clean)
+        with system_failing_as("read", "the spool"):
+            yield f"{len(self.pending())} uploads wait to be sent"
+            left = list(self.journal.leftovers())
+            for path in left if clean else ():
+                path.unlink(missing_ok=True)
+        yield f"{len(left)} files of killed processes {'removed' if clean else 'left'}"
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until what this process has saved is sent; return whether it is.

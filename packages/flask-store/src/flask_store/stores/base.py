@@ -1,0 +1,240 @@
+"""What every provider has in common."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Iterator
+from collections.abc import Sequence
+from datetime import datetime
+from typing import IO
+from typing import TYPE_CHECKING
+from typing import BinaryIO
+from typing import ClassVar
+from typing import Self
+from urllib.parse import quote
+from urllib.parse import urlencode
+
+from flask_store import names
+from flask_store.config import Config
+from flask_store.exceptions import ConfigError
+from flask_store.exceptions import StoreError
+from flask_store.file_wrapper import FileWrapper
+from flask_store.serving import UrlSigner
+from flask_store.upload import Upload
+
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from werkzeug.datastructures import FileStorage
+
+    from flask_store.journal import Job
+
+
+class BaseStore:
+    """Base class of all providers, which implement what raises here.
+
+    Names are relative to ``destination``; the files that come back know their path in
+    the whole store.
+
+    :param destination: a folder in the store, or None for its root.
+    :param config: the ``STORE_`` keys.
+    """
+
+    #: Whether the app serves the files.
+    register_route: ClassVar[bool] = False
+    #: Whether uploads can be received where the provider keeps them: :meth:`spool`.
+    can_spool: ClassVar[bool] = False
+    #: Whether it has work to do after the answer: :meth:`start`.
+    background: ClassVar[bool] = False
+    #: The keys without which the provider cannot work.
+    REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, destination: str | None = None, *, config: Config | None = None
+    ) -> None:
+        self.config = config or Config()
+        self.destination = names.check(destination) if destination else ""
+        #: Told of the end of work in the background: the file, and the error or None.
+        self.on_end: Callable[[FileWrapper, Exception | None], None] | None = None
+
+    @classmethod
+    def app_defaults(cls, app: Flask) -> None:
+        """Set what the provider takes for granted in ``app.config``."""
+
+    def within(self, destination: str | None) -> Self:
+        """Return the same provider for a folder of the store, or for its root."""
+        other = copy.copy(self)
+        other.destination = names.check(destination) if destination else ""
+        return other
+
+    # What a provider implements.
+
+    def save(
+        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+    ) -> FileWrapper:
+        """Save a file whole, under a name that no other file has.
+
+        :param file: an upload, or a binary stream such as ``request.stream``.
+        :param name: the name, with folders or without; by default the client's, of
+            which only the last part counts.
+        :raises NoFileError: where the form was sent without a file.
+        :raises InvalidNameError: where ``name`` leads out of the store.
+        :raises BackendError: where it cannot be saved; then nothing is left.
+        """
+        raise NotImplementedError
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading.
+
+        :raises NotFoundError: where there is none.
+        """
+        raise NotImplementedError
+
+    def exists(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        raise NotImplementedError
+
+    def delete(self, name: str) -> None:
+        """Delete a file; it is no error when there is none."""
+        raise NotImplementedError
+
+    def size(self, name: str) -> int:
+        """Return the number of bytes.
+
+        :raises NotFoundError: where there is no such file.
+        """
+        raise NotImplementedError
+
+    def modified(self, name: str) -> datetime:
+        """Return when a file was written, in UTC.
+
+        :raises NotFoundError: where there is no such file.
+        """
+        raise NotImplementedError
+
+    def list(self, prefix: str = "") -> Iterator[FileWrapper]:
+        """Yield the files whose names start with a prefix, sorted by their names."""
+        raise NotImplementedError
+
+    def join(self, *parts: str) -> str:
+        """Return where the backend keeps a file: its path on disk, or its key."""
+        raise NotImplementedError
+
+    def spool(self, label: str) -> IO[bytes]:
+        """Return a file in the making, where ``can_spool``.
+
+        :param label: what errors call it.
+        """
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the work in the background in this process, where ``background``."""
+
+    def pending(self) -> Sequence[Job]:
+        """Return the saves that are acknowledged and wait to be sent."""
+        return ()
+
+    def deliver(self, job: Job) -> None:
+        """Send one of them now."""
+
+    def check(self, *, clean: bool = False) -> Generator[str]:  # noqa: ARG002
+        """Try out what saving needs, and yield what there is to say.
+
+        :param clean: remove what killed processes left.
+        :raises BackendError: for what does not work.
+        """
+        yield f"{type(self).__name__}: nothing to check"
+
+    # What comes of that.
+
+    def file(self, name: str) -> FileWrapper:
+        """Return a file by its name, whether it is there or not."""
+        return FileWrapper(self.within(None), self.full_name(name))
+
+    def copy(self, name: str, to: str) -> FileWrapper:
+        """Copy a file without overwriting another.
+
+        :param to: the new name, which becomes unique where it is taken.
+        """
+        with self.open(name) as file:
+            return self.save(file, to)
+
+    def safe_filename(self, filename: str) -> str:
+        """Propose a name for what a client sent, with a short UUID where it is taken.
+
+        Only saving decides, as somebody may be faster.
+        """
+        name = names.clean(filename)
+        return names.unique(name) if self.exists(name) else name
+
+    def url(self, name: str, expires: float | None = None) -> str:
+        """Return a file's URL, or one that is signed.
+
+        :param expires: the seconds that a signed one works.
+        """
+        if expires is None:
+            return self.absolute_url(name)
+        ends = int(time.time() + expires)
+        signature = self.signer.sign(self.full_name(name), ends)
+        query = urlencode({"expires": ends, "signature": signature})
+        return f"{self.absolute_url(name)}?{query}"
+
+    def absolute_url(self, name: str) -> str:
+        """Return a file's URL with ``STORE_DOMAIN``, if there is one."""
+        return self.config.domain + self.relative_url(name)
+
+    def relative_url(self, name: str) -> str:
+        """Return a file's URL without a domain."""
+        return self.url_join(self.config.url_prefix, self.full_name(name))
+
+    def url_join(self, *parts: str) -> str:
+        """Join parts of a URL's path; what may not stand there is quoted."""
+        joined = "/".join(part.strip("/") for part in parts if part.strip("/"))
+        return f"/{quote(joined)}"
+
+    def full_name(self, name: str) -> str:
+        """Return a name as the root of the store sees it.
+
+        :raises InvalidNameError: where no file can have it.
+        """
+        names.check(name)
+        return names.check(f"{self.destination}/{name}") if self.destination else name
+
+    def servable(self, name: str) -> str | BinaryIO:
+        """Return what the app's route sends: a path on disk, or an open file."""
+        return self.open(name)
+
+    @property
+    def signer(self) -> UrlSigner:
+        """What signs URLs, with the app's secret key."""
+        if not self.config.signing_keys:
+            raise ConfigError("SECRET_KEY", None, "set it, as it signs URLs")
+        return UrlSigner(self.config.signing_keys)
+
+    def place(
+        self,
+        upload: Upload,
+        create: Callable[[str], bool],
+        *,
+        always_unique: bool = False,
+    ) -> str:
+        """Create a file under its name, or the first unique one that is free.
+
+        :param create: creates the file of a name, unless there is one; tells which.
+        :return: the name as the root of the store sees it.
+        """
+        for name in names.candidates(upload.name, always_unique=always_unique):
+            full = self.full_name(name)
+            if create(full):
+                return full
+        raise StoreError("unreachable")  # pragma: no cover - candidates never end
+
+    def saved(self, name: str, size: int) -> FileWrapper:
+        """Return the file that was just saved.
+
+        :param name: its name as the root of the store sees it.
+        """
+        return FileWrapper(self.within(None), name, size)

@@ -1,0 +1,546 @@
+"""Saving on a local disk: whole or not at all, and never over another file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask import request
+from werkzeug.datastructures import FileStorage
+
+from flask_store import BackendError
+from flask_store import NotFoundError
+from flask_store import Store
+from flask_store import spool as spool_module
+from flask_store.config import Config
+from flask_store.spool import HIDDEN_PREFIX
+from flask_store.spool import Spool
+from flask_store.stores.local import LocalStore
+from flask_store.upload import LARGE
+
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> LocalStore:
+    """A store in a temporary folder."""
+    return LocalStore(config=Config(path=str(tmp_path / "uploads")))
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without unnamed files."""
+    monkeypatch.delattr("os.O_TMPFILE", raising=False)
+
+
+def form(data: bytes, filename: str) -> dict[str, Any]:
+    """Return the arguments that post a form with one file."""
+    head = f'--b\r\nContent-Disposition: form-data; name="afile"; filename="{filename}"'
+    body = head.encode() + b"\r\n\r\n" + data + b"\r\n--b--\r\n"
+    return {"data": body, "content_type": "multipart/form-data; boundary=b"}
+
+
+def files_below(root: Path) -> list[Path]:
+    """Return all files, hidden ones too."""
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("named")
+def test_without_unnamed_files(provider: LocalStore) -> None:
+    """Where the system has no unnamed files, a hidden one does the same."""
+    saved = [provider.save(io.BytesIO(b"content"), "a.txt") for _ in range(2)]
+    assert len({str(file) for file in saved}) == 2
+    assert len(files_below(provider.root)) == 2
+    for file in saved:
+        assert Path(file.absolute_path()).read_bytes() == b"content"
+
+
+def test_file_system_without_unnamed_files(
+    provider: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file system has none, the same."""
+    real = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "refused")
+        return real(path, flags, mode)
+
+    provider.save(io.BytesIO(b""), "first.txt")
+    monkeypatch.setattr("os.open", refuse)
+    with provider.save(io.BytesIO(b"content"), "a.txt").open() as file:
+        assert file.read() == b"content"
+    assert len(files_below(provider.root)) == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"small", b"x" * 2 * LARGE])
+@pytest.mark.parametrize("kind", ["memory", "werkzeug", "file", "pipe"])
+def test_sources(provider: LocalStore, tmp_path: Path, data: bytes, kind: str) -> None:
+    """Whatever holds the bytes, all of them are saved."""
+    with contextlib.ExitStack() as stack:
+        stream: Any = io.BytesIO(data)
+        if kind == "werkzeug":
+            stream = stack.enter_context(tempfile.SpooledTemporaryFile(LARGE))
+            stream.write(data)
+        elif kind == "file":
+            (tmp_path / "source").write_bytes(data)
+            stream = stack.enter_context((tmp_path / "source").open("rb"))
+            stream.read(3)
+        elif kind == "pipe":
+            reading, writing = os.pipe()
+            feeder = threading.Thread(target=feed, args=(writing, data))
+            feeder.start()
+            stack.callback(feeder.join)
+            stream = stack.enter_context(os.fdopen(reading, "rb"))
+        file = provider.save(stream, "a.bin")
+    with file.open() as saved:
+        assert saved.read() == data
+    assert file.size == len(data)
+
+
+def feed(descriptor: int, data: bytes) -> None:
+    """Write to a pipe and close it."""
+    with os.fdopen(descriptor, "wb") as pipe:
+        pipe.write(data)
+
+
+@pytest.mark.parametrize("failure", [errno.EINVAL, errno.ENOTSOCK])
+def test_without_sendfile(
+    provider: LocalStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: int,
+) -> None:
+    """Where the kernel cannot copy between files, the bytes go through the process."""
+
+    def fail(*_: object) -> int:
+        raise OSError(failure, "refused")
+
+    monkeypatch.setattr("os.sendfile", fail)
+    data = os.urandom(2 * LARGE)
+    (tmp_path / "source").write_bytes(data)
+    with (tmp_path / "source").open("rb") as stream:
+        file = provider.save(stream, "a.bin")
+    assert Path(file.absolute_path()).read_bytes() == data
+
+
+def test_umask(provider: LocalStore) -> None:
+    """Files have the mode that the process's umask gives."""
+    before = os.umask(0o027)
+    try:
+        file = provider.save(io.BytesIO(b""), "a.txt")
+    finally:
+        os.umask(before)
+    assert Path(file.absolute_path()).stat().st_mode & 0o777 == 0o640
+
+
+def test_folder_in_the_way(provider: LocalStore) -> None:
+    """A folder takes a name like a file does, and is none."""
+    provider.save(io.BytesIO(b""), "a/b.txt")
+    file = provider.save(io.BytesIO(b""), "a")
+    assert str(file).startswith("a_")
+    assert not provider.exists("a")
+    provider.delete("a")
+    for verb in (provider.open, provider.size, provider.modified, provider.servable):
+        with pytest.raises(NotFoundError, match="'a' is not in the store"):
+            verb("a")
+
+
+def test_file_in_the_way(provider: LocalStore) -> None:
+    """Nothing can be saved in a file."""
+    provider.save(io.BytesIO(b""), "a")
+    with pytest.raises(BackendError, match=r"cannot save 'a/b\.txt': "):
+        provider.save(io.BytesIO(b""), "a/b.txt")
+    assert not provider.exists("a/b.txt")
+    assert list(provider.list("a/")) == []
+
+
+def test_dangling_link_is_not_followed(provider: LocalStore, tmp_path: Path) -> None:
+    """A link under the wanted name is not written through."""
+    provider.root.mkdir()
+    (provider.root / "a.txt").symlink_to(tmp_path / "elsewhere")
+    file = provider.save(io.BytesIO(b"x"), "a.txt")
+    assert str(file) != "a.txt"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_folder_removed(provider: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that vanishes, even before the last step, is made again."""
+    provider.save(io.BytesIO(b""), "a/b.txt")
+    real = Spool.settle
+
+    def remove(self: Spool, *, durable: bool) -> None:
+        real(self, durable=durable)
+        if (provider.root / "a").exists():
+            (provider.root / "a" / "b.txt").unlink()
+            (provider.root / "a").rmdir()
+
+    monkeypatch.setattr(Spool, "settle", remove)
+    # The upload waits in the root, so that its folder can go.
+    with provider.spool("x") as spooled:
+        spooled.write(b"content")
+        file = provider.save(FileStorage(spooled, "x"), "a/c.txt")
+    assert Path(file.absolute_path()).read_bytes() == b"content"
+
+
+def test_other_file_system(
+    provider: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that was received on another file system is copied."""
+    real = os.link
+    refused: list[Any] = []
+
+    def refuse_once(*args: Any, **options: Any) -> None:
+        if not refused:
+            refused.append(args)
+            raise OSError(errno.EXDEV, "other file system")
+        real(*args, **options)
+
+    monkeypatch.setattr("os.link", refuse_once)
+    with provider.spool("x") as spooled:
+        spooled.write(b"content")
+        file = provider.save(FileStorage(spooled, "x"), "c.txt")
+    assert refused
+    assert Path(file.absolute_path()).read_bytes() == b"content"
+
+
+def test_link_refused(provider: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links says so, and keeps nothing."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, "refused")
+
+    monkeypatch.setattr("os.link", refuse)
+    with pytest.raises(BackendError, match="Operation not permitted") as caught:
+        provider.save(io.BytesIO(b"x"), "a.txt")
+    assert (caught.value.action, caught.value.name) == ("save", "a.txt")
+    assert isinstance(caught.value.__cause__, OSError)
+    assert str(provider.root) not in str(caught.value)
+    assert files_below(provider.root) == []
+
+
+# Uploads that are received where they are to stay.
+
+
+def test_spool_is_linked(provider: LocalStore) -> None:
+    """A spooled upload becomes the file; its stream can be read, not written."""
+    with provider.spool("a.txt") as spooled:
+        spooled.write(b"content")
+        inode = os.fstat(spooled.fileno()).st_ino
+        upload = FileStorage(spooled, "a.txt")
+        file = provider.save(upload)
+        assert Path(file.absolute_path()).stat().st_ino == inode
+        assert spooled.seek(0) == 0
+        assert spooled.read() == b"content"
+        with pytest.raises(io.UnsupportedOperation, match="the store's now"):
+            spooled.write(b"changed")
+        again = provider.save(upload)
+    assert Path(file.absolute_path()).read_bytes() == b"content"
+    assert Path(again.absolute_path()).read_bytes() == b"content"
+    assert Path(again.absolute_path()).stat().st_ino != inode
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB])
+def test_spooling_request(tmp_path: Path, size: int) -> None:
+    """Large uploads are received in the store's folder, small ones in memory."""
+    app = Flask(__name__)
+    app.config["STORE_PATH"] = str(tmp_path / "uploads")
+
+    class OwnRequest(app.request_class):  # type: ignore[name-defined,misc] # a variable
+        """The app's own kind of request."""
+
+        own = True
+
+    app.request_class = OwnRequest
+    store = Store(app, spool=True)
+
+    @app.post("/")
+    def save() -> dict[str, Any]:
+        assert request.own  # type: ignore[attr-defined] # its own
+        upload = request.files["afile"]
+        spooled = isinstance(upload.stream, Spool)
+        file = store.Provider().save(upload)
+        return {"spooled": spooled, "name": str(file), "size": file.size}
+
+    answer = app.test_client().post("/", **form(b"x" * size, "../ä.txt")).json
+    assert answer == {"spooled": size > MIB, "name": "ä.txt", "size": size}
+    assert (tmp_path / "uploads" / "ä.txt").read_bytes() == b"x" * size
+
+
+def test_unsaved_upload_leaves_nothing(tmp_path: Path) -> None:
+    """An upload that nobody saves is gone with its request, without a warning."""
+    app = Flask(__name__)
+    app.config["STORE_PATH"] = str(tmp_path / "uploads")
+    Store(app, spool=True)
+
+    @app.post("/")
+    def look() -> str:
+        return type(request.files["afile"].stream).__name__
+
+    assert app.test_client().post("/", **form(b"x" * MIB, "a.txt")).text == "Spool"
+    assert files_below(tmp_path) == []
+
+
+# Failures of the disk.
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let the process write no file beyond a size, as a full disk or a quota would."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("system", ["unnamed", "named"])
+@pytest.mark.parametrize("source", ["memory", "file"])
+def test_disk_full(
+    provider: LocalStore,
+    tmp_path: Path,
+    system: str,
+    source: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A disk that fills up is told of; nothing is left, and the next save works."""
+    if system == "named":
+        request.getfixturevalue("named")
+    (tmp_path / "source").write_bytes(b"x" * 2 * MIB)
+    with (tmp_path / "source").open("rb") as file, largest_file(MIB):
+        stream: Any = file if source == "file" else io.BytesIO(b"x" * 2 * MIB)
+        with pytest.raises(BackendError, match=r"cannot save 'a\.txt': File too large"):
+            provider.save(stream, "a.txt")
+        assert files_below(provider.root) == []
+        assert provider.save(io.BytesIO(b"small"), "a.txt").size == 5
+
+
+def test_disk_full_while_receiving(tmp_path: Path) -> None:
+    """A disk that fills up during an upload is an error of ours in the view."""
+    app = Flask(__name__)
+    app.config.update(STORE_PATH=str(tmp_path / "uploads"))
+    Store(app, spool=True)
+
+    @app.errorhandler(BackendError)
+    def full(error: BackendError) -> tuple[str, int]:
+        return str(error), 507
+
+    @app.post("/")
+    def save() -> str:
+        return str(len(request.files))
+
+    with largest_file(MIB):
+        response = app.test_client().post("/", **form(b"x" * 3 * MIB, "a.txt"))
+    assert response.status_code == 507
+    assert response.text == "cannot save 'a.txt': File too large"
+    assert files_below(tmp_path) == []
+
+
+POWERLESS = """
+import io, os, sys
+from flask_store import BackendError
+from flask_store.config import Config
+from flask_store.stores.local import LocalStore
+
+store = LocalStore(config=Config(path=sys.argv[1]))
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+for action in (
+    lambda: store.save(io.BytesIO(b"x"), "b.txt"),
+    lambda: store.delete("a.txt"),
+):
+    try:
+        action()
+    except BackendError as error:
+        print(error)
+print(store.size("a.txt"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users")
+def test_read_only_folder() -> None:
+    """A folder that may not be written is told of, and read all the same."""
+    root = Path(tempfile.mkdtemp())
+    try:
+        LocalStore(config=Config(path=str(root))).save(io.BytesIO(b"x"), "a.txt")
+        root.chmod(0o555)
+        with python(POWERLESS, str(root)) as process:
+            output, _ = process.communicate(timeout=60)
+    finally:
+        root.chmod(0o755)
+        shutil.rmtree(root)
+    assert output.splitlines() == [
+        "cannot save 'b.txt': Permission denied",
+        "cannot delete 'a.txt': Permission denied",
+        "1",
+    ]
+
+
+def test_no_permission_to_look(
+    provider: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be seen is not said to be missing."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "refused")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(BackendError, match=r"cannot read 'a\.txt': Permission denied"):
+        provider.exists("a.txt")
+
+
+# Many at once, and sudden ends.
+
+SAVER = """
+import io, sys
+from concurrent.futures import ThreadPoolExecutor
+from flask_store.config import Config
+from flask_store.stores.local import LocalStore
+
+root, process, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+store = LocalStore(config=Config(path=root, fsync=False))
+contents = [f"{process}-{number}".encode() * 1000 for number in range(count)]
+sys.stdin.readline()
+with ThreadPoolExecutor(16) as pool:
+    for data, file in zip(contents, pool.map(
+        lambda data: store.save(io.BytesIO(data), "same.txt"), contents
+    )):
+        print(file, data[:20].decode())
+"""
+
+
+def python(script: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a script with this interpreter's modules."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def test_processes_and_threads(tmp_path: Path) -> None:
+    """64 threads in 4 processes that save one name make as many files as saves."""
+    processes = [python(SAVER, str(tmp_path), str(it), "64") for it in range(4)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    names = []
+    for process in processes:
+        output, _ = process.communicate(timeout=60)
+        for line in output.splitlines():
+            name, start = line.split()
+            names.append(name)
+            assert (tmp_path / name).read_text().startswith(start)
+    assert len(set(names)) == len(names) == len(files_below(tmp_path)) == 256
+
+
+#: For each line that it reads it forks a process that saves until it is killed.
+VICTIMS = """
+import io, os, sys
+from flask_store.config import Config
+from flask_store.stores.local import LocalStore
+
+if sys.argv[1] == "named":
+    del os.O_TMPFILE
+for line in sys.stdin:
+    root = line.strip()
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("dead", flush=True)
+        continue
+    told = os.open(root + ".told", os.O_WRONLY | os.O_CREAT)
+    store = LocalStore(config=Config(path=root))
+    for number in range(1000):
+        data = b"%d|" % number + b"x" * 2_000_000 + b"|%d" % number
+        file = store.save(io.BytesIO(data), "a.txt")
+        os.write(told, f"{file}\\n".encode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("system", ["unnamed", "named"])
+def test_kill_in_the_middle(tmp_path: Path, system: str) -> None:
+    """Whenever a saving process is killed, files are whole, and none is missing."""
+    with python(VICTIMS, system) as victims:
+        assert victims.stdin is not None
+        assert victims.stdout is not None
+        for number in range(50):
+            root = tmp_path / str(number)
+            victims.stdin.write(f"{root}\n")
+            victims.stdin.flush()
+            child = int(victims.stdout.readline())
+            time.sleep(random.uniform(0, 0.05))
+            os.kill(child, signal.SIGKILL)
+            assert victims.stdout.readline() == "dead\n"
+            look_after_kill(root, system)
+
+
+def look_after_kill(root: Path, system: str) -> None:
+    """Check what a killed process left, and clean it up."""
+    provider = LocalStore(config=Config(path=str(root)))
+    whole = set()
+    for file in provider.list():
+        start, middle, end = Path(file.absolute_path()).read_bytes().split(b"|")
+        assert start == end
+        assert len(middle) == 2_000_000
+        whole.add(str(file))
+    told = Path(f"{root}.told")
+    assert set(told.read_text().splitlines() if told.exists() else ()) <= whole
+    left = [path for path in files_below(root) if path.name not in whole]
+    assert all(path.name.startswith(HIDDEN_PREFIX) for path in left)
+    assert system == "named" or left == []
+    list(provider.check(clean=True))
+    assert len(files_below(root)) == len(whole)
+
+
+def test_check(provider: LocalStore) -> None:
+    """The check finds what killed processes left, and leaves what lives alone."""
+    findings = list(provider.check())
+    assert findings == [
+        f"{provider.root}: files can be saved; those in the making are unnamed",
+        "0 files of killed processes left",
+    ]
+    dead = provider.root / f"{HIDDEN_PREFIX}dead"
+    living = provider.root / "a" / f"{HIDDEN_PREFIX}living"
+    living.parent.mkdir()
+    dead.write_text("")
+    with living.open("wb") as file:
+        assert spool_module.lock(file.fileno())
+        assert list(provider.check())[1] == "1 files of killed processes left"
+        assert list(provider.check(clean=True))[1] == (
+            "1 files of killed processes removed"
+        )
+        assert files_below(provider.root) == [living]
+
+
+def test_check_of_a_bad_folder(provider: LocalStore) -> None:
+    """The check tells what is wrong with the folder."""
+    provider.root.write_text("a file")
+    with pytest.raises(BackendError, match="cannot save 'a file in STORE_PATH'"):
+        list(provider.check())

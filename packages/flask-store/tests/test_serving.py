@@ -1,0 +1,169 @@
+"""How stored files are sent to browsers."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_store import Store
+from flask_store import serving
+from flask_store.serving import UrlSigner
+from flask_store.stores import BaseStore
+
+
+@pytest.fixture(params=["local.LocalStore", "memory.MemoryStore"])
+def app(request: pytest.FixtureRequest, tmp_path: Path) -> Flask:
+    """An app with each provider that serves."""
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY="secret",
+        STORE_PATH=str(tmp_path / "uploads"),
+        STORE_PROVIDER=f"flask_store.stores.{request.param}",
+    )
+    return app
+
+
+@pytest.fixture
+def provider(app: Flask) -> BaseStore:
+    """The app's provider."""
+    store = Store(app)
+    with app.app_context():
+        return store.Provider()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of the app."""
+    return app.test_client()
+
+
+@pytest.mark.parametrize(
+    ("name", "mimetype", "inline"),
+    [
+        ("a.png", "image/png", True),
+        ("a.webp", "image/webp", True),
+        ("a.txt", "text/plain", True),
+        ("a.pdf", "application/pdf", True),
+        ("a.mp4", "video/mp4", True),
+        ("a.html", "text/html", False),
+        ("A.HTML", "text/html", False),
+        ("a.xhtml", "application/octet-stream", False),
+        ("a.svg", "image/svg+xml", False),
+        ("a.svgz", "application/octet-stream", False),
+        ("a.xml", "text/xml", False),
+        ("a.mjs", serving.content_type("a.mjs"), False),
+        ("a.css", "text/css", False),
+        ("a.tar.gz", "application/octet-stream", False),
+        ("a.unknown", "application/octet-stream", False),
+        ("a", "application/octet-stream", False),
+    ],
+)
+def test_types(
+    provider: BaseStore, client: FlaskClient, name: str, mimetype: str, inline: bool
+) -> None:
+    """Only what runs nothing is shown; all else is downloaded, as what it is."""
+    provider.save(io.BytesIO(b"x"), name)
+    with client.get(f"/flaskstore/{name}") as response:
+        assert response.mimetype == mimetype
+        disposition = response.headers["Content-Disposition"]
+        assert disposition.startswith("inline" if inline else "attachment")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        policy = response.headers.get("Content-Security-Policy", "")
+        assert ("sandbox" in policy) == (mimetype != "application/pdf")
+
+
+def test_conditional_and_range(provider: BaseStore, client: FlaskClient) -> None:
+    """Parts are sent, and nothing that the client has."""
+    provider.save(io.BytesIO(b"0123456789"), "a.txt")
+    with client.get("/flaskstore/a.txt") as whole:
+        assert whole.data == b"0123456789"
+    url = "/flaskstore/a.txt"
+    with client.get(url, headers={"Range": "bytes=2-4"}) as part:
+        assert (part.status_code, part.data) == (206, b"234")
+        assert part.headers["Content-Range"] == "bytes 2-4/10"
+    with client.get(url, headers={"Range": "bytes=20-"}) as beyond:
+        assert beyond.status_code == 416
+    since = {"If-Modified-Since": whole.headers["Last-Modified"]}
+    with client.get(url, headers=since) as same:
+        assert same.status_code == 304
+    with client.head(url) as head:
+        assert (head.content_length, head.data) == (10, b"")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "none.txt",
+        "../secret.txt",
+        "..%2fsecret.txt",
+        "%2e%2e/secret.txt",
+        ".spool-1",
+        "a/../../secret.txt",
+        "folder",
+        "a.txt/b",
+        "%00",
+        "x" * 300,
+    ],
+)
+def test_what_is_not_there(
+    app: Flask, provider: BaseStore, client: FlaskClient, name: str, tmp_path: Path
+) -> None:
+    """Whatever is not a file of the store is not found, nothing else."""
+    (tmp_path / "secret.txt").write_text("secret")
+    provider.save(io.BytesIO(b"x"), "a.txt")
+    provider.save(io.BytesIO(b"x"), "folder/b.txt")
+    (tmp_path / "uploads" / ".spool-1").parent.mkdir(exist_ok=True)
+    (tmp_path / "uploads" / ".spool-1").write_text("half")
+    with client.get(f"/flaskstore/{name}") as response:
+        assert response.status_code == 404
+        assert str(tmp_path) not in response.get_data(as_text=True)
+
+
+def test_private(app: Flask, client: FlaskClient) -> None:
+    """A private store opens to signed URLs, until they end."""
+    app.config["STORE_PRIVATE"] = True
+    store = Store(app)
+    with app.app_context():
+        provider = store.Provider("folder")
+        file = provider.save(io.BytesIO(b"content"), "ä.txt")
+        other = provider.save(io.BytesIO(b"other"), "b.txt")
+        signed = file.url(expires=60)
+        ended = file.url(expires=-1)
+        query = signed.partition("?")[2]
+    with client.get(signed) as response:
+        assert (response.status_code, response.data) == (200, b"content")
+    for url in (
+        file.absolute_url(),
+        ended,
+        f"{other.absolute_url()}?{query}",
+        signed.replace("expires=", "expires=1"),
+        signed.replace("expires=", "expires=x"),
+        signed[:-1],
+        f"{other.absolute_url()}x?{query}",
+    ):
+        assert client.get(url).status_code == 403
+
+
+def test_signer() -> None:
+    """Old keys go on to verify; a signature fits one name and one end."""
+    now = time.time()
+    ends = int(now) + 10
+    old = UrlSigner(("old",)).sign("a.txt", ends)
+    both = UrlSigner((b"old", "new"))
+    assert both.verify("a.txt", str(ends), old, now)
+    assert both.sign("a.txt", ends) != old
+    assert not UrlSigner(("new",)).verify("a.txt", str(ends), old, now)
+    assert not both.verify("b.txt", str(ends), old, now)
+    assert not both.verify("a.txt", str(ends), old, now + 11)
+    assert not both.verify("a.txt", "²", old, now)
+
+
+def test_types_do_not_depend_on_the_machine() -> None:
+    """The system's list of types is not asked."""
+    assert serving.content_type("a.jpg") == "image/jpeg"
+    assert serving.content_type("C:a.jpg?x") == "application/octet-stream"
