@@ -265,6 +265,12 @@ def app_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return module
 
 
+COMPARED = (
+    "Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Length",
+    "Content-Range", "Content-Type", "ETag", "Last-Modified",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Reply:
     """A response as a client reads it."""
@@ -272,6 +278,17 @@ class Reply:
     status: int
     headers: Headers
     body: bytes
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What a client may compare, less a boundary, which every server makes up."""
+        seen: dict[str, Any] = {it: self.headers.getlist(it) for it in COMPARED}
+        seen |= {"status": self.status, "body": self.body}
+        kind, _, boundary = self.headers.get("Content-Type", "").partition("boundary=")
+        if boundary:
+            body = self.body.replace(boundary.encode(), b"")
+            seen |= {"Content-Type": kind, "Content-Length": None, "body": body}
+        return seen
 
 
 Fetch = Callable[..., Reply]

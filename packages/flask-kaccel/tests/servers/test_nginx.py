@@ -13,11 +13,6 @@ import pytest
 
 SECRET = "the-secret-of-the-server-in-front"
 PREFIX = "/protected/"
-#: What a client may compare.
-HEADERS = (
-    "Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Length",
-    "Content-Range", "Content-Type", "ETag", "Last-Modified",
-)  # fmt: skip
 ETAG = '"6553f100-2800"'
 MODIFIED = "Tue, 14 Nov 2023 22:13:20 GMT"
 BEFORE = "Tue, 14 Nov 2023 22:13:19 GMT"
@@ -31,25 +26,6 @@ def site(deploy: Any) -> Iterator[Any]:
     with deploy(**config) as site:
         site.gate.touch()
         yield site
-
-
-def assert_same(by_nginx: Any, by_flask: Any) -> None:
-    """Assert that a client cannot tell the two apart."""
-    assert by_nginx.headers["Server"].startswith("nginx")
-    assert by_nginx.status == by_flask.status
-    assert without_boundary(by_nginx) == without_boundary(by_flask)
-
-
-def without_boundary(reply: Any) -> dict[str, Any]:
-    """Return what is to be compared, less a boundary, which each server makes up."""
-    compared = {name: reply.headers.getlist(name) for name in HEADERS}
-    compared["body"] = reply.body
-    kind, _, boundary = reply.headers.get("Content-Type", "").partition("boundary=")
-    if boundary:
-        compared["Content-Type"] = kind
-        compared["body"] = reply.body.replace(boundary.encode(), b"B")
-        del compared["Content-Length"]
-    return compared
 
 
 @pytest.mark.parametrize("view", ["send", "flask", "static"])
@@ -67,9 +43,10 @@ def test_same_by_both(site: Any, fetch: Fetch, case: Any, view: str) -> None:
     elif view != "send" and case.id in ("latin-1", "newline"):
         assert by_nginx.status == by_flask.status >= 400
     else:
+        assert by_nginx.headers["Server"].startswith("nginx")
         assert by_nginx.status == 200
         assert by_nginx.body == case.content
-        assert_same(by_nginx, by_flask)
+        assert by_nginx.seen == by_flask.seen
 
 
 @pytest.mark.parametrize(
@@ -127,7 +104,7 @@ def test_same_conditions(
     by_flask = fetch(site.app.address, f"/{view}?10k.bin", headers, method)
     assert by_nginx.status == by_flask.status == status
     if status < 300:
-        assert_same(by_nginx, by_flask)
+        assert by_nginx.seen == by_flask.seen
     if status in (304, 416):
         name = "ETag" if status == 304 else "Content-Range"
         assert by_nginx.headers[name] == by_flask.headers[name]
