@@ -29,7 +29,6 @@ def create_app(**config: object) -> Flask:
     app.config.from_mapping(
         MAX_CONTENT_LENGTH=1 << 30,
         SECRET_KEY=secrets.token_hex(),
-        SEND_FILE_MAX_AGE_DEFAULT=3600,
         STORE_PATH=str(instance.resolve() / "uploads"),
         KACCEL_FILES_PATH=str(instance.resolve() / "uploads"),
         FIREHOSE_EARLY_HINTS=True,
