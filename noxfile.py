@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -122,9 +123,25 @@ def typecheck(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Build the distributions into ``dist`` and check their metadata."""
     session.install("build", "twine")
+    shutil.rmtree("dist", ignore_errors=True)
     for package in session.posargs or PACKAGES:
         session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
-    session.run("twine", "check", "--strict", *map(str, (ROOT / "dist").iterdir()))
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site from the READMEs into ``dist/docs``."""
+    session.install(*group("docs"))
+    with tempfile.TemporaryDirectory() as pages:
+        for path in [*ROOT.glob("*.md"), *ROOT.glob("packages/*/*.md")]:
+            page = Path(pages, path.relative_to(ROOT))
+            page.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, page)
+        session.run(
+            "mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml",
+            "--site-dir", str(ROOT / "dist" / "docs"), env={"DOCS_DIR": pages},
+        )  # fmt: skip
 
 
 @nox.session
