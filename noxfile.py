@@ -40,7 +40,7 @@ def install_workspace(session: nox.Session, *groups: str) -> None:
     arguments = []
     for package in PACKAGES:
         extras = ",".join(metadata(package).get("optional-dependencies", {}))
-        arguments += ["-e", f"packages/{package}[{extras}]"]
+        arguments += ["-e", f"packages/{package}" + (extras and f"[{extras}]")]
     requirements = [line for name in groups for line in group(name)]
     session.install(*arguments, *requirements)
 
