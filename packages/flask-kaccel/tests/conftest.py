@@ -316,10 +316,12 @@ def fetch() -> Fetch:
 class Site:
     """An app and the nginx before it.
 
+    :param mirror: an app of the same configuration in this process.
     :param app: a server of the workspace's harness, as ``nginx`` is.
     :param gate: what the streaming view waits for.
     """
 
+    mirror: Flask
     app: Any
     nginx: Any
     files: Path
@@ -374,6 +376,6 @@ def deploy(tree: Path, app_module: Path) -> Deploy:
                 upstream = "http://app"
             locations = amend(nginx_locations(mirror, upstream))
             with harness.nginx(locations, http=http) as nginx:
-                yield Site(app, nginx, tree, gate)
+                yield Site(mirror, app, nginx, tree, gate)
 
     return run

@@ -73,3 +73,55 @@ def test_time_in_nginx_cache(
         for _ in range(2):
             assert fetch(site.nginx.address, f"/cached?expires={expires}").body
         assert counts(site, fetch)["ports"] == requests
+
+
+def check(site: Any, path: str = "/send?a.txt") -> Any:
+    """Run the check of the running site."""
+    runner = site.mirror.test_cli_runner()
+    return runner.invoke(args=["kaccel", "check", f"{site.nginx.url}{path}"])
+
+
+def test_check(deploy: Any) -> None:
+    """The site that runs on the printed configuration passes its check."""
+    with deploy(KACCEL_SECRET="s" * 16, **PREFIX) as site:
+        result = check(site)
+        assert result.exit_code == 0, result.output
+        assert check(site, "/send?missing").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        pytest.param("internal;", "", "/protected/ is closed: 403", id="open"),
+        pytest.param(
+            f"X-Kaccel-Secret \"{'s' * 16}\"", "X-Kaccel-Secret \"\"",
+            "Flask sent it", id="no-secret",
+        ),
+        pytest.param(
+            "location ^~ /protected/", "location ^~ /other/",
+            "status 404, not 200", id="other-prefix",
+        ),
+        pytest.param(
+            "proxy_http_version 1.1;",
+            "proxy_{0} {1}; proxy_{2} {1};".format(
+                "ignore_headers", "X-Accel-Redirect", "pass_header"
+            ),
+            "shows X-Accel-Redirect", id="second-proxy",
+        ),
+        pytest.param(
+            "location ^~ /protected/ {\n    internal;", "location /protected {",
+            "/protected.. is closed: 30", id="alias-without-slash",
+        ),
+    ],
+)  # fmt: skip
+def test_check_of_a_wrong_site(deploy: Any, old: str, new: str, finding: str) -> None:
+    """Each mistake in nginx's configuration is a finding."""
+
+    def amend(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    with deploy(amend=amend, KACCEL_SECRET="s" * 16, **PREFIX) as site:
+        result = check(site)
+    assert result.exit_code == 1
+    assert finding in result.output
