@@ -170,6 +170,28 @@ class Bucket:
             raise
         return head
 
+    def presign_post(
+        self, key: str, fields: dict[str, str], max_size: int, expires: int
+    ) -> dict[str, Any]:
+        """Sign a form that uploads one object with exactly these fields."""
+        from botocore.exceptions import NoCredentialsError
+
+        try:
+            signed: dict[str, Any] = self.client.generate_presigned_post(
+                self.name,
+                key,
+                Fields=fields,
+                Conditions=[
+                    *({name: value} for name, value in fields.items()),
+                    ["content-length-range", 0, max_size],
+                ],
+                ExpiresIn=expires,
+            )
+        except AttributeError as error:
+            # Without keys botocore stumbles here.
+            raise NoCredentialsError from error
+        return signed
+
     def unfinished(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         """Yield the multipart uploads that nobody goes on with any more."""
         before = datetime.now(UTC) - STALE

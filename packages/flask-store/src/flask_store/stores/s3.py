@@ -186,23 +186,17 @@ class S3Store(BaseStore):
         :param expires: the seconds for which S3 takes it.
         """
         name = self.full_name(names.unique(names.clean(filename)))
-        headers = object_headers(serving.content_type(name))
-        wanted = {
-            "Content-Type": headers["ContentType"],
-            "Content-Disposition": headers.get("ContentDisposition"),
-            "acl": self.config.s3_acl,
-        }
-        fields = {key: value for key, value in wanted.items() if value}
+        content_type = serving.content_type(name)
+        fields = {"Content-Type": serving.content_type(name)}
+        if not serving.is_inline(fields["Content-Type"]):
+            # Not all servers keep the disposition of a form, so the type says it too.
+            fields["Content-Type"] = serving.OCTET_STREAM
+            fields["Content-Disposition"] = "attachment"
+        if self.config.s3_acl:
+            fields["acl"] = self.config.s3_acl
         with failing_as("sign", name):
-            signed = self.bucket.client.generate_presigned_post(
-                self.bucket.name,
-                self.key(name),
-                Fields=fields,
-                Conditions=[
-                    *({key: value} for key, value in fields.items()),
-                    ["content-length-range", 0, max_size],
-                ],
-                ExpiresIn=min(int(expires), WEEK),
+            signed = self.bucket.presign_post(
+                self.key(name), fields, max_size, min(int(expires), WEEK)
             )
         return DirectUpload(
             signed["url"], signed["fields"], FileWrapper(self.within(None), name)

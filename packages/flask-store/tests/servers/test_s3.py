@@ -1,0 +1,482 @@
+"""S3 as it is: its dialects, its failures, and what browsers may do with it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import harness
+import pytest
+
+from flask_store import BackendError
+from flask_store import bucket as bucket_module
+from flask_store.config import MIB
+from flask_store.config import Config
+from flask_store.dialect import Dialect
+from flask_store.stores.s3 import S3Store
+
+
+FaultyServer = Any
+LARGE = 12 * MIB
+
+
+def make(config: dict[str, Any], **more: Any) -> S3Store:
+    """Return a store."""
+    return S3Store(config=Config.from_mapping({**config, **more}))
+
+
+@pytest.fixture
+def config(s3_session: harness.S3Server) -> dict[str, Any]:
+    """The light server's configuration, with a prefix of the test's own."""
+    return {**s3_session.config, "STORE_PATH": f"tests/{uuid.uuid4().hex}"}
+
+
+def keys_below(server: harness.S3Server, prefix: str) -> list[str]:
+    """Return all keys in the bucket under a prefix."""
+    pages = server.client().get_paginator("list_objects_v2")
+    return [
+        entry["Key"]
+        for page in pages.paginate(Bucket=server.bucket, Prefix=prefix.strip("/"))
+        for entry in page.get("Contents", ())
+    ]
+
+
+def fetch(url: str, **headers: str) -> tuple[int, bytes]:
+    """Get a URL; return the status and the body."""
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+# How servers keep names apart.
+
+
+def test_one_request_for_a_save(faulty: FaultyServer) -> None:
+    """A new name costs one request, a taken one another and a look at whose it is."""
+    store = make(faulty.config, STORE_S3_CONDITIONAL="always")
+    store.save(io.BytesIO(b"x"), "a.txt")
+    assert [method for method, _ in faulty.requests] == ["PUT"]
+    faulty.requests.clear()
+    store.save(io.BytesIO(b"x"), "a.txt")
+    assert [method for method, _ in faulty.requests] == ["PUT", "HEAD", "PUT"]
+
+
+def strip_second() -> Callable[[str, str], str | None]:
+    """Make a server that lets some writers through who come at once."""
+    count = iter(range(1_000_000))
+    return lambda method, path: "strip" if method == "PUT" and next(count) % 2 else None
+
+
+@pytest.mark.parametrize(
+    ("fault", "dialect"),
+    [
+        (lambda: lambda method, path: None, Dialect.ATOMIC),
+        (
+            lambda: lambda method, path: "strip" if method == "POST" else None,
+            Dialect.PUTS,
+        ),
+        (lambda: lambda method, path: "strip", Dialect.NONE),
+        (lambda: lambda method, path: 501 if method == "PUT" else None, Dialect.NONE),
+        (strip_second, Dialect.NONE),
+    ],
+    ids=["honoured", "only-for-puts", "ignored", "refused", "racy"],
+)
+def test_dialects(faulty: FaultyServer, fault: Any, dialect: Dialect) -> None:
+    """Each dialect is recognised, and no dialect makes two saves overwrite each other."""
+    store = make(faulty.config)
+    faulty.fault = fault()
+    assert store.bucket.dialect is dialect
+    assert keys_below(faulty.server, store.prefix) == []
+    if dialect is Dialect.NONE:
+        faulty.always("strip", method="PUT")
+    for size in (3, LARGE):
+        one = store.save(io.BytesIO(b"1" * size), "a.txt")
+        two = store.save(io.BytesIO(b"2" * size), "a.txt")
+        for file, digit in ((one, b"1"), (two, b"2")):
+            with file.open() as stream:
+                assert stream.read() == digit * size
+        assert (str(one) == "a.txt") == (dialect is not Dialect.NONE and size == 3)
+
+
+def test_condition_of_large_files(faulty: FaultyServer) -> None:
+    """A server that ignores the condition on parts gets large files in one piece."""
+    store = make(faulty.config)
+    faulty.always("strip", method="POST")
+    assert store.bucket.dialect is Dialect.PUTS
+    faulty.requests.clear()
+    store.save(io.BytesIO(b"x" * LARGE), "a.bin")
+    assert [method for method, _ in faulty.requests] == ["PUT"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "size", "keeps"),
+    [
+        (Dialect.ATOMIC, bucket_module.LARGEST_PUT + 1, True),
+        (Dialect.PUTS, bucket_module.LARGEST_PUT, True),
+        (Dialect.PUTS, bucket_module.LARGEST_PUT + 1, False),
+        (Dialect.NONE, 0, False),
+    ],
+)
+def test_which_names_are_safe(
+    config: dict[str, Any], dialect: Dialect, size: int, keeps: bool
+) -> None:
+    """What is too large for one request is not safe where only those are."""
+    store = make(config)
+    store.bucket._dialect = dialect  # noqa: SLF001 - as a server would answer
+    assert store.bucket.keeps_names(size) is keeps
+
+
+@pytest.mark.parametrize(
+    ("more", "dialect"),
+    [
+        ({"STORE_S3_CONDITIONAL": "always"}, Dialect.ATOMIC),
+        ({"STORE_S3_CONDITIONAL": "never"}, Dialect.NONE),
+        ({"STORE_S3_ENDPOINT_URL": None}, Dialect.ATOMIC),
+    ],
+)
+def test_dialect_without_asking(
+    faulty: FaultyServer, more: dict[str, Any], dialect: Dialect
+) -> None:
+    """Nobody asks a server that is known, Amazon's first of all."""
+    store = make(faulty.config, **more)
+    assert store.bucket.dialect is dialect
+    assert faulty.requests == []
+
+
+SAVER = """
+import io, json, sys
+from concurrent.futures import ThreadPoolExecutor
+from flask_store.config import Config
+from flask_store.stores.s3 import S3Store
+
+config = json.loads(sys.argv[1])
+store = S3Store(config=Config.from_mapping(config))
+contents = [f"{sys.argv[2]}-{number}".encode() for number in range(16)]
+store.exists("warm.txt")
+sys.stdin.readline()
+with ThreadPoolExecutor(16) as pool:
+    saved = pool.map(lambda data: store.save(io.BytesIO(data), "same.txt"), contents)
+    for data, file in zip(contents, saved):
+        print(file, data.decode())
+"""
+
+
+@pytest.mark.parametrize("kind", ["s3_session", "ceph_session"])
+def test_processes_and_threads(kind: str, request: pytest.FixtureRequest) -> None:
+    """64 threads in 4 processes that save one name make as many objects as saves."""
+    import json
+
+    server: harness.S3Server = request.getfixturevalue(kind)
+    config = {**server.config, "STORE_PATH": f"race/{uuid.uuid4().hex}"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAVER, json.dumps(config), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    store = make(config)
+    names = []
+    for process in processes:
+        output, _ = process.communicate(timeout=60)
+        for line in output.splitlines():
+            name, content = line.split()
+            names.append(name)
+            with store.open(name) as file:
+                assert file.read() == content.encode()
+    assert len(names) == len(set(names)) == 64
+    assert len(list(store.list())) == 64
+
+
+# Failures.
+
+
+@pytest.mark.parametrize("size", [3, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_lost_answer(faulty: FaultyServer, size: int, method: str) -> None:
+    """When an answer is lost the file is not saved again under another name."""
+    store = make(faulty.config, STORE_S3_CONDITIONAL="always")
+    having = "uploadId" if method == "POST" else "a.txt"
+    faulty.first("lose", method=method, having=having)
+    file = store.save(io.BytesIO(b"x" * size), "a.txt")
+    assert str(file) == "a.txt"
+    assert file.provider.size("a.txt") == size
+    assert [str(found) for found in store.list()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("fault", ["drop", "wait", 500])
+@pytest.mark.parametrize("having", ["partNumber=2", "uploadId"])
+def test_failure_in_a_multipart_upload(
+    faulty: FaultyServer, fault: str | int, having: str
+) -> None:
+    """An upload that fails in the middle raises an error of ours and is aborted."""
+    store = make(
+        faulty.config,
+        STORE_S3_CONDITIONAL="always",
+        STORE_S3_TIMEOUT=0.3,
+        STORE_S3_ATTEMPTS=2,
+    )
+    method = "PUT" if having == "partNumber=2" else "POST"
+    faulty.always(fault, method=method, having=having)
+    with pytest.raises(BackendError, match=r"cannot save 'a\.txt'") as caught:
+        store.save(io.BytesIO(b"x" * LARGE), "a.txt")
+    assert caught.value.__cause__ is not None
+    client = faulty.server.client()
+    left = client.list_multipart_uploads(Bucket=faulty.server.bucket)
+    assert [it for it in left.get("Uploads", ()) if store.prefix in it["Key"]] == []
+    faulty.fault = lambda method, path: None
+    assert list(store.list()) == []
+    assert str(store.save(io.BytesIO(b"x" * LARGE), "a.txt")) == "a.txt"
+
+
+def test_slow_server(faulty: FaultyServer) -> None:
+    """A server that does not answer is given up, after a time that is known."""
+    store = make(faulty.config, STORE_S3_TIMEOUT=0.2, STORE_S3_ATTEMPTS=2)
+    faulty.fault = lambda method, path: "wait"
+    begun = time.monotonic()
+    for action in (
+        lambda: store.save(io.BytesIO(b"x"), "a.txt"),
+        lambda: store.exists("a.txt"),
+        lambda: store.open("a.txt"),
+        lambda: store.delete("a.txt"),
+        lambda: list(store.list()),
+    ):
+        with pytest.raises(BackendError, match="timed? ?out|Read timeout"):
+            action()
+    assert time.monotonic() - begun < 30
+
+
+def test_server_down() -> None:
+    """A server that is down is told of in seconds, and works when it is back."""
+    with harness.s3_server() as server:
+        store = make(server.config, STORE_S3_CONDITIONAL="always")
+        server.stop()
+        begun = time.monotonic()
+        with pytest.raises(BackendError, match=r"cannot save 'a\.txt': Could not conn"):
+            store.save(io.BytesIO(b"x"), "a.txt")
+        assert time.monotonic() - begun < 20
+        server.start()
+        assert str(store.save(io.BytesIO(b"x"), "a.txt")) == "a.txt"
+
+
+def test_first_save_while_down(faulty: FaultyServer) -> None:
+    """A server that fails while it is tried out is not taken for one that refuses."""
+    store = make(faulty.config, STORE_S3_ATTEMPTS=1)
+    faulty.fault = lambda method, path: 503
+    with pytest.raises(BackendError, match="cannot try"):
+        store.save(io.BytesIO(b"x"), "a.txt")
+    faulty.fault = lambda method, path: None
+    assert str(store.save(io.BytesIO(b"x"), "a.txt")) == "a.txt"
+    assert store.bucket.dialect is Dialect.ATOMIC
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"STORE_S3_ACCESS_KEY": "wrong"}, "S3 said InvalidAccessKeyId"),
+        ({"STORE_S3_BUCKET": "no-such-bucket"}, "S3 said NoSuchBucket"),
+    ],
+)
+def test_refused(config: dict[str, Any], more: dict[str, Any], reason: str) -> None:
+    """What S3 refuses is told in its words."""
+    store = make(config, STORE_S3_CONDITIONAL="always", **more)
+    with pytest.raises(BackendError, match=reason) as caught:
+        store.save(io.BytesIO(b"x"), "a.txt")
+    assert not bucket_module.is_transient(caught.value)
+
+
+def test_signing_without_keys(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where boto3 finds no keys, that is said."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    store = make(config, STORE_S3_ACCESS_KEY=None, STORE_S3_SECRET_KEY=None)
+    with pytest.raises(BackendError, match="Unable to locate credentials"):
+        store.url("a.txt", expires=1)
+    with pytest.raises(BackendError, match="Unable to locate credentials"):
+        store.presign_post("a.txt")
+
+
+def test_object_replaced_while_read(config: dict[str, Any]) -> None:
+    """A reader never mixes two contents."""
+    store = make(config)
+    file = store.save(io.BytesIO(b"a" * MIB), "a.txt")
+    with file.open() as stream:
+        assert stream.read(1) == b"a"
+        store.bucket.client.put_object(
+            Bucket=store.bucket.name, Key=store.join("a.txt"), Body=b"b" * MIB
+        )
+        stream.seek(-1, io.SEEK_END)
+        with pytest.raises(BackendError, match="PreconditionFailed|412"):
+            stream.read()
+
+
+def test_reader_refuses_negative_positions(config: dict[str, Any]) -> None:
+    """A file has nothing before its start."""
+    with make(config).save(io.BytesIO(b"abc"), "a.txt").open() as stream:
+        with pytest.raises(ValueError, match="negative seek"):
+            stream.seek(-1)
+        stream.seek(10)
+        assert stream.read() == b""
+
+
+# What S3 keeps, and whom it lets in.
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "disposition"),
+    [
+        ("a.png", "image/png", None),
+        ("a.html", "text/html", "attachment"),
+        ("a.svg", "image/svg+xml", "attachment"),
+    ],
+)
+@pytest.mark.parametrize("size", [3, LARGE], ids=["small", "large"])
+def test_object_headers(
+    config: dict[str, Any],
+    name: str,
+    content_type: str,
+    disposition: str | None,
+    size: int,
+) -> None:
+    """S3 sends a file as what it is, and as a download what a browser would run."""
+    more = {"STORE_S3_OBJECT_PARAMETERS": {"CacheControl": "max-age=60"}}
+    store = make(config, STORE_S3_MULTIPART_THRESHOLD=5 * MIB, **more)
+    file = store.save(io.BytesIO(b"x" * size), name)
+    head = store.bucket.head(store.join(str(file)))
+    assert head is not None
+    assert head["ContentType"] == content_type
+    assert head.get("ContentDisposition") == disposition
+    assert head["CacheControl"] == "max-age=60"
+
+
+def test_strangers_are_kept_out(config: dict[str, Any]) -> None:
+    """Without an ACL only a signed URL opens a file, unchanged and in time."""
+    file = make(config).save(io.BytesIO(b"content"), "ä #?.txt")
+    assert fetch(file.absolute_url())[0] == 403
+    signed = file.url(expires=60)
+    assert fetch(signed) == (200, b"content")
+    assert fetch(signed, Range="bytes=0-2") == (206, b"con")
+    assert fetch(signed.replace("Signature=", "Signature=0"))[0] == 403
+
+
+def test_acl(s3_session: harness.S3Server, config: dict[str, Any]) -> None:
+    """An ACL is sent with the file where the configuration asks for it."""
+    client = s3_session.client()
+    client.create_bucket(Bucket="public", ObjectOwnership="ObjectWriter")
+    client.delete_public_access_block(Bucket="public")
+    store = make(config, STORE_S3_BUCKET="public", STORE_S3_ACL="public-read")
+    assert fetch(store.save(io.BytesIO(b"x"), "a.txt").absolute_url()) == (200, b"x")
+    assert store.presign_post("a.txt").fields["acl"] == "public-read"
+
+
+def post_form(url: str, fields: dict[str, str], data: bytes) -> tuple[int, bytes]:
+    """Post a form with a file, as a browser does."""
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    head = '--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    body = ("".join(parts) + head).encode() + data + b"\r\n--b--\r\n"
+    request = urllib.request.Request(
+        url, body, {"Content-Type": "multipart/form-data; boundary=b"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+@pytest.mark.parametrize("kind", ["s3_session", "ceph_session"])
+def test_direct_upload(kind: str, request: pytest.FixtureRequest) -> None:
+    """A browser may upload one file, of its type and size, and nothing else."""
+    server: harness.S3Server = request.getfixturevalue(kind)
+    config = {**server.config, "STORE_PATH": f"direct/{uuid.uuid4().hex}"}
+    store = make(config)
+    upload = store.within("in").presign_post("../ä b.html", max_size=10)
+    assert str(upload.file).startswith("in/ä b_")
+    assert not upload.file.exists()
+    assert post_form(upload.url, upload.fields, b"x" * 11)[0] in {400, 403}
+    for name, value in (
+        ("key", upload.fields["key"] + "x"),
+        ("Content-Type", "image/png"),
+        ("Content-Disposition", "inline"),
+        ("x-amz-signature", "0" * 64),
+    ):
+        changed = {**upload.fields, name: value}
+        assert post_form(upload.url, changed, b"x")[0] == 403
+    assert not upload.file.exists()
+    assert post_form(upload.url, upload.fields, b"<p>")[0] == 204
+    assert upload.file.exists()
+    with upload.file.open() as stream:
+        assert stream.read() == b"<p>"
+    head = store.bucket.head(store.join(str(upload.file)))
+    assert head is not None
+    assert head["ContentType"] == "application/octet-stream"
+    assert store.presign_post("a.png").fields["Content-Type"] == "image/png"
+
+
+def test_hidden_keys_are_not_listed(config: dict[str, Any]) -> None:
+    """Folders of the console and names that start with a dot are no files."""
+    store = make(config)
+    store.save(io.BytesIO(b"x"), "a/b.txt")
+    for key in ("a/", ".probe-1", "a/.hidden", "a//c"):
+        store.bucket.client.put_object(
+            Bucket=store.bucket.name, Key=f"{store.prefix}/{key}", Body=b""
+        )
+    assert [str(file) for file in store.list()] == ["a/b.txt"]
+
+
+def test_check(faulty: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check tells the dialect, and drops uploads that nobody goes on with."""
+    store = make(faulty.config)
+    client = store.bucket.client
+    where = {"Bucket": store.bucket.name, "Key": f"{store.prefix}/left.bin"}
+    client.create_multipart_upload(**where)
+    dialect, left = store.check()
+    assert dialect.endswith("/uploads: If-None-Match is honoured")
+    assert left == "0 unfinished uploads of more than a day left"
+    monkeypatch.setattr(bucket_module, "STALE", timedelta(seconds=-60))
+    assert list(store.check())[1] == "1 unfinished uploads of more than a day left"
+    assert list(store.check(clean=True))[1].startswith("1 unfinished uploads")
+    assert list(store.check())[1].startswith("0 unfinished uploads")
+
+
+def test_root_of_the_bucket(faulty: FaultyServer) -> None:
+    """Without a path files lie in the bucket's root."""
+    store = make(faulty.config, STORE_PATH=None, STORE_S3_CONDITIONAL="always")
+    name = f"{uuid.uuid4().hex}.txt"
+    file = store.save(io.BytesIO(b"x"), name)
+    assert file.absolute_path() == str(file) == name
+    assert file.absolute_url().endswith(f"/uploads/{name}")
+    assert [str(found) for found in store.list(name)] == [name]
+
+
+def test_domain(config: dict[str, Any]) -> None:
+    """The domain stands for the bucket and its address."""
+    store = make(config, STORE_DOMAIN="https://cdn.example/x", STORE_PATH="/p/q/")
+    assert store.absolute_url("a b.txt") == "https://cdn.example/x/p/q/a%20b.txt"
+    assert store.relative_url("a b.txt") == "/p/q/a%20b.txt"
