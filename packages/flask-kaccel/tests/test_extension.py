@@ -368,7 +368,8 @@ def test_file_that_cannot_be_read(
 
 def test_redirect_to_internal_locations(make_app: MakeApp) -> None:
     """A path, a named location and a mapped URL are handed to nginx as they are."""
-    app, kaccel = make_app(KACCEL_MAPPINGS={"http://127.0.0.1:9000/": "/s3/"}, **NGINX)
+    stores = {"http://127.0.0.1:9000/": "/s3/", "https://store.example/b/": "/b/"}
+    app, kaccel = make_app(KACCEL_MAPPINGS=stores, **NGINX)
     for uri, internal in (
         ("/private/a%20b.txt?x=1&y=%2F", "/private/a%20b.txt?x=1&y=%2F"),
         ("@files", "@files"),

@@ -40,7 +40,7 @@ class Reply:
     body: bytes
 
 
-class Deployment:
+class Site:
     """A running site, asked as a client would, with paths sent as they are.
 
     :param url: the URL of any file that the app sends.

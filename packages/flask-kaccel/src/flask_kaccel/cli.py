@@ -8,11 +8,11 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from flask_kaccel.check import Deployment
+from flask_kaccel.check import Site
 
 
 if TYPE_CHECKING:
-    from flask_kaccel.extension import State
+    from flask_kaccel.deployment import Deployment
 
 commands = AppGroup("kaccel", help="Hand file downloads to nginx.")
 
@@ -25,8 +25,8 @@ commands = AppGroup("kaccel", help="Hand file downloads to nginx.")
 )
 def nginx_command(upstream: str | None) -> None:
     """Print the nginx location blocks for this app's configuration."""
-    state: State = current_app.extensions["kaccel"]
-    click.echo(state.nginx_configuration(upstream), nl=False)
+    deployment: Deployment = current_app.extensions["kaccel"]
+    click.echo(deployment.nginx_locations(upstream), nl=False)
 
 
 @commands.command("check")
@@ -37,10 +37,10 @@ def check_command(url: str) -> None:
     The file has to come through the server in front, and nothing internal may be
     reachable or shown.
     """
-    state: State = current_app.extensions["kaccel"]
+    deployment: Deployment = current_app.extensions["kaccel"]
     problems = 0
     try:
-        for finding in Deployment(url, state.locations.all).findings():
+        for finding in Site(url, deployment.locations.all).findings():
             problems += finding.problem is not None
             mark = "ok  " if finding.problem is None else "FAIL"
             note = "" if finding.problem is None else f": {finding.problem}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import TypedDict
@@ -27,10 +24,11 @@ from flask_kaccel.config import Config
 from flask_kaccel.delivery import HandedOver
 from flask_kaccel.delivery import send_here
 from flask_kaccel.delivery import take_back
+from flask_kaccel.deployment import NO_LENGTH
+from flask_kaccel.deployment import Deployment
 from flask_kaccel.exceptions import ConfigError
 from flask_kaccel.exceptions import SetupError
 from flask_kaccel.files import File
-from flask_kaccel.files import Locations
 from flask_kaccel.files import absolute
 from flask_kaccel.files import base_name
 from flask_kaccel.files import find_file
@@ -39,15 +37,13 @@ from flask_kaccel.headers import CHARSET_NAME
 from flask_kaccel.headers import DEFAULT_CHARSET
 from flask_kaccel.headers import INTERNAL_PREFIX
 from flask_kaccel.headers import REDIRECT
+from flask_kaccel.headers import HeaderList
 from flask_kaccel.headers import accel_headers
 from flask_kaccel.headers import cache_control
 from flask_kaccel.headers import content_disposition
 from flask_kaccel.headers import content_type
+from flask_kaccel.headers import file_settings
 from flask_kaccel.headers import guess_mimetype
-from flask_kaccel.headers import sendfile_value
-from flask_kaccel.nginx import SECRET_HEADER
-from flask_kaccel.nginx import app_location
-from flask_kaccel.nginx import locations_text
 
 
 if TYPE_CHECKING:
@@ -55,10 +51,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
 AnyResponse = TypeVar("AnyResponse", bound=WerkzeugResponse)
-HeaderList = Sequence[tuple[str, str]]
 Path = str | os.PathLike[str]
-#: nginx closes its connection to the app over any other length.
-NO_LENGTH = ("Content-Length", "0")
 #: What the server in front makes of its own.
 REPLACED = ("ETag", "Last-Modified")
 
@@ -83,56 +76,6 @@ class SendFileOptions(FileOptions, total=False):
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the extension knows of one app.
-
-    :param accel: the configured settings, as headers.
-    """
-
-    config: Config
-    locations: Locations
-    directory: str | None
-    accel: HeaderList
-
-    def server_in_front(self) -> str | None:
-        """Return the kind of server that forwarded the request, if it sends files."""
-        config = self.config
-        delivery = config.delivery
-        if delivery == "flask":
-            return None
-        if config.secret is not None:
-            given = request.headers.get(SECRET_HEADER, "").encode("latin-1")
-            if not hmac.compare_digest(given, config.secret.encode()):
-                return None
-        # A request to the app's own address did not come through a server.
-        direct = config.host is not None and request.host == config.host
-        return None if direct else delivery
-
-    def hand_over(
-        self, file: File, redirect: str | None = None, accel: HeaderList = ()
-    ) -> HeaderList | None:
-        """Return the headers that let the server in front send a file, if it can."""
-        location = file.location
-        server = None if location is None else self.server_in_front()
-        if server == "nginx" and location is not None and location.prefix is not None:
-            uri = location.uri(file.path, redirect)
-            return [*accel, ("X-Accel-Redirect", uri), NO_LENGTH]
-        if server == "x-sendfile" and (path := sendfile_value(file.path)) is not None:
-            # mod_xsendfile would give every file the same ETag.
-            modified = http_date(file.modified)
-            validators = [("ETag", file.etag), ("Last-Modified", modified)]
-            return [("X-Sendfile", path), *validators, NO_LENGTH]
-        return None
-
-    def nginx_configuration(self, upstream: str | None) -> str:
-        """Return the text of :func:`nginx_locations`."""
-        text = locations_text(self.locations.all)
-        if upstream is None:
-            return text
-        return f"{text}\n{app_location(upstream, self.config.secret)}"
-
-
 class Kaccel:
     """Sends files by nginx where nginx is, and by Flask where it is not.
 
@@ -154,13 +97,7 @@ class Kaccel:
         if "kaccel" in app.extensions:
             raise SetupError(f"Kaccel is set up already on {app.name!r}.")
         config = Config.from_mapping(app.config)
-        files = config.files_path
-        app.extensions["kaccel"] = State(
-            config,
-            Locations(config.locations(app.root_path)),
-            None if files is None else absolute(files, app.root_path),
-            file_headers(config.buffer, config.cache_expires, config.limit_rate),
-        )
+        app.extensions["kaccel"] = Deployment.of(config, app.root_path)
         app.after_request(_keep_status)
         app.cli.add_command(commands)
         if self.static:
@@ -197,16 +134,17 @@ class Kaccel:
         :raises ConfigError: the directory is not configured.
         """
         app = _app()
-        state = _state(app)
-        if state.directory is None:
+        deployment = _deployment(app)
+        if deployment.directory is None:
             raise ConfigError(
                 "KACCEL_FILES_PATH", None, "set it to the directory of the files"
             )
-        path = safe_join(state.directory, os.fspath(filename))
+        path = safe_join(deployment.directory, os.fspath(filename))
         if path is None:
             return None
-        charset = state.config.charset
-        return _send(app, state, path, charset, state.accel, None, **options)
+        config = deployment.config
+        accel = file_settings(config.buffer, config.cache_expires, config.limit_rate)
+        return _send(app, deployment, path, config.charset, accel, None, **options)
 
     def send_file(
         self,
@@ -239,13 +177,13 @@ class Kaccel:
         :raises InvalidValueError: a value that nginx would ignore.
         """
         app = _app()
-        state = _state(app)
+        deployment = _deployment(app)
         if redirect is not None:
             INTERNAL_PREFIX.check("redirect", redirect)
         CHARSET_NAME.check("charset", charset)
-        accel = file_headers(buffering, expires, limit)
+        accel = file_settings(buffering, expires, limit)
         path = absolute(file_path, app.root_path)
-        return _send(app, state, path, charset, accel, redirect, **options)
+        return _send(app, deployment, path, charset, accel, redirect, **options)
 
     def send_file_or_404(
         self, file_path: Path, **options: Unpack[SendFileOptions]
@@ -269,12 +207,12 @@ class Kaccel:
         :raises InvalidValueError: nginx would not take the value for what it says.
         """
         app = _app()
-        state = _state(app)
-        internal = state.locations.store_uri(uri) if "://" in uri else uri
+        deployment = _deployment(app)
+        internal = deployment.locations.store_uri(uri) if "://" in uri else uri
         if internal is None:
             return None
         REDIRECT.check("uri", internal)
-        if state.server_in_front() != "nginx":
+        if deployment.server_in_front(request.environ) != "nginx":
             return None
         response = app.response_class(
             HandedOver(None),
@@ -303,7 +241,7 @@ class Kaccel:
         :raises InvalidValueError: a value that nginx would ignore.
         """
         accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
-        if _state(_app()).server_in_front() == "nginx":
+        if _deployment(_app()).server_in_front(request.environ) == "nginx":
             response.headers.update(accel)
         return response
 
@@ -315,7 +253,7 @@ def nginx_locations(app: Flask, upstream: str | None = None) -> str:
         other request to it.
     :raises SetupError: the extension is not set up on the app.
     """
-    return _state(app).nginx_configuration(upstream)
+    return _deployment(app).nginx_locations(upstream)
 
 
 def _app() -> Flask:
@@ -324,26 +262,18 @@ def _app() -> Flask:
     return app
 
 
-def _state(app: Flask) -> State:
+def _deployment(app: Flask) -> Deployment:
     try:
-        return cast(State, app.extensions["kaccel"])
+        return cast(Deployment, app.extensions["kaccel"])
     except KeyError:
         raise SetupError(
             f"Kaccel is not set up on {app.name!r}; call init_app(app) first."
         ) from None
 
 
-def file_headers(
-    buffering: bool | None, expires: int | datetime | None, limit: int | None
-) -> HeaderList:
-    """Return the settings of a file, for which nginx's default needs no header."""
-    told = None if buffering is True else buffering
-    return accel_headers(buffering=told, expires=expires, limit=limit)
-
-
 def _send(
     app: Flask,
-    state: State,
+    deployment: Deployment,
     path: str,
     charset: str | None,
     accel: HeaderList,
@@ -356,7 +286,7 @@ def _send(
     last_modified: datetime | float | None = None,
 ) -> Response | None:
     """Send the file at a normal absolute path."""
-    file = state.locations.file(path)
+    file = deployment.locations.file(path)
     if file is None:
         return None
     name = download_name or base_name(path)
@@ -368,7 +298,7 @@ def _send(
         ("Content-Disposition", content_disposition(name, as_attachment=as_attachment)),
         ("Cache-Control", cache_control(max_age)),
     ]
-    handed = state.hand_over(file, redirect, accel)
+    handed = deployment.hand_over(file, request.environ, redirect, accel)
     if handed is not None:
         if charset not in (None, DEFAULT_CHARSET) and "charset=" in kind:
             headers.append(("X-Accel-Charset", charset))
@@ -404,15 +334,15 @@ def _deliver_named(response: Response) -> Response:
     named = response.headers.pop("X-Sendfile", None)
     if named is None:
         return response
-    state = _state(_app())
+    deployment = _deployment(_app())
     path = absolute(named, _app().root_path)
     # nginx would drop the encoding, without which the bytes are not of their type.
     plain = response.status_code == 200 and "Content-Encoding" not in response.headers
     # What lies outside the mapping was never nginx's to send.
-    file = (state.locations.file(path) if plain else None) or find_file(path, None)
+    file = (deployment.locations.file(path) if plain else None) or find_file(path, None)
     if file is None:
         return _missing()
-    handed = state.hand_over(file)
+    handed = deployment.hand_over(file, request.environ)
     if handed is None:
         return _send_here(response, file) or _missing()
     for name in REPLACED:

@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from datetime import datetime
@@ -20,6 +21,7 @@ from werkzeug.utils import get_content_type
 from flask_kaccel.exceptions import InvalidValueError
 
 
+HeaderList = Sequence[tuple[str, str]]
 UNKNOWN_TYPE = "application/octet-stream"
 DEFAULT_CHARSET = "utf-8"
 #: RFC 8187, 3.2.1: the characters of attr-char beside letters and digits.
@@ -134,6 +136,14 @@ def accel_headers(
         LIMIT.check("limit", limit)
         headers.append(("X-Accel-Limit-Rate", str(limit)))
     return headers
+
+
+def file_settings(
+    buffering: bool | None, expires: int | datetime | None, limit: int | None
+) -> HeaderList:
+    """Return the ``X-Accel-*`` headers of a file, which nginx buffers unless told."""
+    told = None if buffering is True else buffering
+    return accel_headers(buffering=told, expires=expires, limit=limit)
 
 
 def expires_value(expires: int | datetime) -> str:

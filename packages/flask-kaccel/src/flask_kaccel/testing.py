@@ -18,7 +18,7 @@ from flask_kaccel.headers import sendfile_value
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
-    from flask_kaccel.extension import State
+    from flask_kaccel.deployment import Deployment
 
 
 def assert_sends(
@@ -33,8 +33,8 @@ def assert_sends(
     """
     assert response.status_code == 200, response.status
     wanted = absolute(path, app.root_path)
-    state: State = app.extensions["kaccel"]
-    file = state.locations.file(wanted)
+    deployment: Deployment = app.extensions["kaccel"]
+    file = deployment.locations.file(wanted)
     assert file is not None, f"{wanted} may not be sent"
     uri = response.headers.get("X-Accel-Redirect")
     named = response.headers.get("X-Sendfile")

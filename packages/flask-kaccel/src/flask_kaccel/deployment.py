@@ -1,0 +1,102 @@
+"""What an app knows of the servers around it."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from werkzeug.http import http_date
+from werkzeug.wsgi import get_host
+
+from flask_kaccel.config import Config
+from flask_kaccel.files import File
+from flask_kaccel.files import Locations
+from flask_kaccel.files import absolute
+from flask_kaccel.headers import HeaderList
+from flask_kaccel.headers import sendfile_value
+from flask_kaccel.nginx import SECRET_HEADER
+from flask_kaccel.nginx import app_location
+from flask_kaccel.nginx import locations_text
+
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+SECRET_VARIABLE = f"HTTP_{SECRET_HEADER.upper().replace('-', '_')}"
+#: nginx closes its connection to the app over any other length.
+NO_LENGTH = ("Content-Length", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One app's configuration, made ready for requests.
+
+    :param directory: where ``send_from_directory`` looks.
+    """
+
+    config: Config
+    locations: Locations
+    directory: str | None
+
+    @classmethod
+    def of(cls, config: Config, root_path: str) -> Deployment:
+        """Make a configuration ready for an app with this root.
+
+        :raises ConfigError: directories or prefixes that exclude each other.
+        """
+        locations = Locations(config.locations(root_path))
+        files = config.files_path
+        return cls(config, locations, absolute(files, root_path) if files else None)
+
+    def server_in_front(self, environ: WSGIEnvironment) -> str | None:
+        """Return the kind of server that forwarded a request, if it sends files.
+
+        What a client may send along decides nothing: the configuration says which
+        server it is, and only who knows the secret is that server.
+        """
+        config = self.config
+        delivery = config.delivery
+        if delivery == "flask":
+            return None
+        if config.secret is not None:
+            given = environ.get(SECRET_VARIABLE, "").encode("latin-1")
+            if not hmac.compare_digest(given, config.secret.encode()):
+                return None
+        if config.host is not None and get_host(environ) == config.host:
+            return None
+        return delivery
+
+    def hand_over(
+        self,
+        file: File,
+        environ: WSGIEnvironment,
+        redirect: str | None = None,
+        accel: HeaderList = (),
+    ) -> HeaderList | None:
+        """Return the headers that let the server in front send a file, if it can.
+
+        :param redirect: another internal location than the mapping's.
+        :param accel: settings that only nginx reads.
+        """
+        location = file.location
+        server = None if location is None else self.server_in_front(environ)
+        if server == "nginx" and location is not None and location.prefix is not None:
+            uri = location.uri(file.path, redirect)
+            return [*accel, ("X-Accel-Redirect", uri), NO_LENGTH]
+        if server == "x-sendfile" and (path := sendfile_value(file.path)) is not None:
+            # mod_xsendfile would give every file the same ETag.
+            modified = http_date(file.modified)
+            validators = [("ETag", file.etag), ("Last-Modified", modified)]
+            return [("X-Sendfile", path), *validators, NO_LENGTH]
+        return None
+
+    def nginx_locations(self, upstream: str | None) -> str:
+        """Return nginx's location blocks.
+
+        :param upstream: the URL at which the app listens, for a block of its own.
+        """
+        text = locations_text(self.locations.all)
+        if upstream is None:
+            return text
+        return f"{text}\n{app_location(upstream, self.config.secret)}"
