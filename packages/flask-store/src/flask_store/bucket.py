@@ -43,21 +43,25 @@ BUSY = {"RequestTimeout", "SlowDown", "Throttling", "RequestTimeTooSkewed"}
 
 
 class Bucket:
-    """A bucket, whose client is made when it is first used, once per app."""
+    """A bucket, whose client is made when it is first used, once per process."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.name = config.s3_bucket
         self._lock = threading.Lock()
         self._client: Any = None
+        self._process = 0
         self._dialect: Dialect | None = None
 
     @property
     def client(self) -> Any:
         """The boto3 client, which threads share."""
-        with self._lock:
-            if self._client is None:
-                self._client = make_client(self.config)
+        # Two processes on one connection would mix their requests.
+        if self._process != os.getpid():
+            with self._lock:
+                if self._process != os.getpid():
+                    self._client = make_client(self.config)
+                    self._process = os.getpid()
         return self._client
 
     @property

@@ -1,0 +1,443 @@
+"""Uploads that go to S3 after the answer: none lost, none sent twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import harness
+import pytest
+from flask import Flask
+from werkzeug.datastructures import FileStorage
+
+from flask_store import BackendError
+from flask_store import Store
+from flask_store import courier as courier_module
+from flask_store import journal as journal_module
+from flask_store import upload_failed
+from flask_store import upload_finished
+from flask_store.config import Config
+from flask_store.spool import Spool
+from flask_store.stores.s3 import S3GeventStore
+from flask_store.stores.s3 import S3Store
+
+
+FaultyServer = Any
+WAIT = 30.0
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again soon."""
+    monkeypatch.setattr(courier_module, "LONGEST_DELAY", 0.5)
+
+
+@pytest.fixture
+def config(faulty: FaultyServer, tmp_path: Path) -> dict[str, Any]:
+    """The configuration of a store behind a proxy."""
+    return {
+        **faulty.config,
+        "STORE_PROVIDER": "flask_store.stores.s3.S3GeventStore",
+        "STORE_SPOOL_PATH": str(tmp_path / "spool"),
+        "STORE_S3_TIMEOUT": 2,
+        "STORE_S3_ATTEMPTS": 1,
+    }
+
+
+@pytest.fixture
+def app(config: dict[str, Any]) -> Flask:
+    """An app with the store."""
+    app = Flask(__name__)
+    app.config.update(config)
+    Store(app)
+    return app
+
+
+@pytest.fixture
+def provider(app: Flask) -> S3GeventStore:
+    """The app's provider."""
+    provider = app.extensions["store"].provider
+    assert isinstance(provider, S3GeventStore)
+    return provider
+
+
+@pytest.fixture
+def ends(app: Flask) -> Iterator[list[tuple[str, Exception | None]]]:
+    """What the signals told."""
+    told: list[tuple[str, Exception | None]] = []
+
+    def tell(_: Flask, file: object, error: Exception | None = None) -> None:
+        told.append((str(file), error))
+
+    with upload_finished.connected_to(tell, app), upload_failed.connected_to(tell, app):
+        yield told
+
+
+def stored(config: dict[str, Any]) -> dict[str, bytes]:
+    """Return what is in the bucket."""
+    store = S3Store(config=Config.from_mapping(config))
+    contents = {}
+    for file in store.list():
+        with file.open() as stream:
+            contents[str(file)] = stream.read()
+    return contents
+
+
+def puts(faulty: FaultyServer) -> list[str]:
+    """Return the paths of all uploads that were tried."""
+    return [path for method, path in faulty.requests if method == "PUT"]
+
+
+def test_delivery(
+    provider: S3GeventStore, config: dict[str, Any], ends: list[Any]
+) -> None:
+    """An upload arrives once, a signal tells so, and the spool is empty."""
+    file = provider.save(io.BytesIO(b"content"), "a.txt")
+    assert provider.wait(WAIT)
+    assert ends == [(str(file), None)]
+    assert stored(config) == {str(file): b"content"}
+    assert list(provider.journal.folder.iterdir()) == []
+    assert provider.pending() == []
+
+
+def test_answers_while_s3_is_down(
+    faulty: FaultyServer,
+    provider: S3GeventStore,
+    config: dict[str, Any],
+    ends: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While S3 is down a save answers; when it is back the file arrives, once."""
+    faulty.fault = lambda method, path: "drop"
+    begun = time.monotonic()
+    file = provider.save(io.BytesIO(b"content"), "a.txt")
+    assert time.monotonic() - begun < 1
+    until(lambda: len(puts(faulty)) >= 2, "it is not tried again")
+    assert not provider.wait(0)
+    assert ends == []
+    assert [job.name for job in provider.pending()] == [str(file)]
+    faulty.fault = lambda method, path: None
+    assert provider.wait(WAIT)
+    assert ends == [(str(file), None)]
+    assert stored(config) == {str(file): b"content"}
+    assert "trying again in" in caplog.text
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "lose", "wait"])
+def test_troubles_that_pass(
+    faulty: FaultyServer,
+    provider: S3GeventStore,
+    config: dict[str, Any],
+    ends: list[Any],
+    fault: str | int,
+) -> None:
+    """What may pass is tried again, always under one name."""
+    faulty.first(fault, method="PUT")
+    file = provider.save(io.BytesIO(b"content"), "a.txt")
+    assert provider.wait(WAIT)
+    assert ends == [(str(file), None)]
+    assert stored(config) == {str(file): b"content"}
+    assert len(set(puts(faulty))) == 1
+
+
+def test_refusal(
+    faulty: FaultyServer,
+    provider: S3GeventStore,
+    config: dict[str, Any],
+    ends: list[Any],
+    app: Flask,
+) -> None:
+    """What S3 refuses is told and kept, until an operator resumes."""
+    faulty.fault = lambda method, path: 403
+    file = provider.save(io.BytesIO(b"content"), "a.txt")
+    assert provider.wait(WAIT)
+    ((name, error),) = ends
+    assert name == str(file)
+    assert isinstance(error, BackendError)
+    assert len(puts(faulty)) == 1
+    runner = app.test_cli_runner()
+    refused = runner.invoke(args=["store", "resume"])
+    assert refused.exit_code == 1
+    assert "Error: cannot save" in refused.output
+    faulty.fault = lambda method, path: None
+    assert "1 uploads wait to be sent" in runner.invoke(args=["store", "check"]).output
+    assert runner.invoke(args=["store", "resume"]).exit_code == 0
+    assert stored(config) == {name: b"content"}
+    assert provider.pending() == []
+
+
+def test_more_uploads_than_workers(
+    faulty: FaultyServer, provider: S3GeventStore, config: dict[str, Any]
+) -> None:
+    """More uploads than workers wait for their turn; all arrive."""
+    files = [provider.save(io.BytesIO(b"%d" % it), "a.txt") for it in range(20)]
+    assert provider.wait(WAIT)
+    wanted = {str(file): b"%d" % it for it, file in enumerate(files)}
+    assert stored(config) == wanted
+    assert len(puts(faulty)) == 20
+
+
+def test_failing_receiver(
+    provider: S3GeventStore, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A receiver that fails is logged, and the next upload goes on."""
+
+    def fail(_: Flask, file: object) -> None:
+        raise RuntimeError("made up")
+
+    with upload_finished.connected_to(fail, app):
+        for _ in range(2):
+            provider.save(io.BytesIO(b"x"), "a.txt")
+        assert provider.wait(WAIT)
+    assert caplog.text.count("RuntimeError: made up") == 2
+
+
+def test_spool_that_vanishes(
+    faulty: FaultyServer, provider: S3GeventStore, ends: list[Any]
+) -> None:
+    """An upload that somebody took away is no endless work."""
+    faulty.fault = lambda method, path: "drop"
+    provider.save(io.BytesIO(b"x"), "a.txt")
+    until(lambda: puts(faulty), "it is not tried")
+    for path in provider.journal.folder.iterdir():
+        path.unlink()
+    assert provider.wait(WAIT)
+    assert len(ends) == 1
+
+
+def test_full_spool(provider: S3GeventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spool that takes no more raises, and leaves nothing."""
+
+    def fail(_: int) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(BackendError, match=r"cannot save 'a\.txt': No space left"):
+        provider.save(io.BytesIO(b"x"), "a.txt")
+    assert list(provider.journal.folder.iterdir()) == []
+
+
+def test_received_in_the_spool(provider: S3GeventStore, config: dict[str, Any]) -> None:
+    """What a request has received in the spool is linked, and can be saved again."""
+    with provider.spool("a.txt") as spooled:
+        assert isinstance(spooled, Spool)
+        spooled.write(b"content")
+        upload = FileStorage(spooled, "a.txt")
+        names = [str(provider.save(upload)) for _ in range(2)]
+    assert provider.wait(WAIT)
+    assert stored(config) == dict.fromkeys(names, b"content")
+
+
+def test_one_sender(provider: S3GeventStore, faulty: FaultyServer) -> None:
+    """Of several processes that see one upload, one sends it."""
+    faulty.fault = lambda method, path: 403
+    provider.save(io.BytesIO(b"x"), "a.txt")
+    assert provider.wait(WAIT)
+    (job,) = provider.pending()
+    faulty.fault = lambda method, path: None
+    faulty.requests.clear()
+    with provider.journal.claim(job) as body:
+        assert body is not None
+        provider.deliver(job)
+        assert puts(faulty) == []
+    provider.deliver(job)
+    provider.deliver(job)
+    assert len(puts(faulty)) == 1
+
+
+def test_leftovers(provider: S3GeventStore) -> None:
+    """The check finds what was never acknowledged, and not what is being saved."""
+    folder = provider.journal.folder
+    folder.mkdir()
+    (folder / "old.data").write_text("x")
+    (folder / "new.data").write_text("x")
+    (folder / ".spool-1").write_text("x")
+    long_ago = time.time() - 2 * journal_module.STALE_SECONDS
+    os.utime(folder / "old.data", (long_ago, long_ago))
+    assert list(provider.check())[-1] == "2 files of killed processes left"
+    assert list(provider.check(clean=True))[-1] == "2 files of killed processes removed"
+    assert [path.name for path in folder.iterdir()] == ["new.data"]
+
+
+def test_other_buckets_uploads(
+    provider: S3GeventStore, config: dict[str, Any]
+) -> None:
+    """A spool that two apps share is sent by each one's own."""
+    other = S3GeventStore(
+        config=Config.from_mapping({**config, "STORE_S3_BUCKET": "no-such-bucket"})
+    )
+    other.save(io.BytesIO(b"x"), "a.txt")
+    assert provider.pending() == []
+    assert other.wait(WAIT)
+    assert len(other.pending()) == 1
+
+
+def test_after_a_fork(provider: S3GeventStore, config: dict[str, Any]) -> None:
+    """A forked process starts to send by itself."""
+    code = textwrap.dedent(
+        """
+        import io, json, os, sys
+        from flask_store.config import Config
+        from flask_store.stores.s3 import S3GeventStore
+
+        store = S3GeventStore(config=Config.from_mapping(json.loads(sys.argv[1])))
+        store.save(io.BytesIO(b"parent"), "a.txt")
+        assert store.wait(20)
+        child = os.fork()
+        store.save(io.BytesIO(b"child" if not child else b"again"), "a.txt")
+        assert store.wait(20)
+        if child:
+            _, status = os.waitpid(child, 0)
+            sys.exit(status)
+        os._exit(0)
+        """
+    )
+    run_python(code, json.dumps(config))
+    assert sorted(stored(config).values()) == [b"again", b"child", b"parent"]
+
+
+def run_python(code: str, *arguments: str) -> None:
+    """Run code to its end."""
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def test_killed_process(
+    faulty: FaultyServer, app: Flask, config: dict[str, Any], ends: list[Any]
+) -> None:
+    """What a killed process had acknowledged is sent at the next start, once."""
+    faulty.fault = lambda method, path: "drop"
+    code = textwrap.dedent(
+        """
+        import io, json, os, signal, sys
+        from flask_store.config import Config
+        from flask_store.stores.s3 import S3GeventStore
+
+        store = S3GeventStore(config=Config.from_mapping(json.loads(sys.argv[1])))
+        for number in range(5):
+            print(store.save(io.BytesIO(b"%d" % number), "a.txt"), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(config)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    names = killed.stdout.split()
+    assert len(names) == 5
+    faulty.fault = lambda method, path: None
+    faulty.requests.clear()
+    app.test_client().get("/")
+    until(lambda: len(ends) == 5, "they are not sent")
+    assert stored(config) == {name: b"%d" % it for it, name in enumerate(names)}
+    assert len(puts(faulty)) == 5
+
+
+APP = """
+import os, json
+from flask import Flask, request
+from flask_store import Store, upload_finished
+
+app = Flask(__name__)
+app.config.update(json.loads(os.environ["STORE_TEST_CONFIG"]))
+store = Store(app, spool=True)
+
+
+@app.post("/")
+def save():
+    return str(store.Provider().save(request.files["afile"]))
+
+
+@app.get("/ping")
+def ping():
+    return "pong"
+
+
+@upload_finished.connect
+def finished(app, file):
+    with open(os.environ["STORE_TEST_LOG"], "a") as log:
+        log.write(f"{file}\\n")
+"""
+
+
+def upload_to(url: str, data: bytes) -> str:
+    """Upload a file; return its name."""
+    head = (
+        b'--b\r\nContent-Disposition: form-data; name="afile"; filename="a.txt"\r\n\r\n'
+    )
+    request = urllib.request.Request(
+        url,
+        head + data + b"\r\n--b--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    with urllib.request.urlopen(request, timeout=WAIT) as response:
+        name: str = response.read().decode()
+    return name
+
+
+@pytest.mark.parametrize("kind", harness.WSGI_SERVERS)
+def test_under_a_server(
+    kind: str, faulty: FaultyServer, config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Under each server uploads are answered while S3 is slow, and arrive."""
+    (tmp_path / "gevent_app.py").write_text(APP)
+    log = tmp_path / "log"
+    log.write_text("")
+    given = json.dumps({**config, "STORE_S3_TIMEOUT": WAIT})
+    environ = {"STORE_TEST_CONFIG": given, "STORE_TEST_LOG": str(log)}
+    gate = threading.Event()
+
+    def slow(method: str, _: str) -> None:
+        if method == "PUT":
+            gate.wait(WAIT)
+
+    faulty.fault = slow
+    with harness.serve(kind, tmp_path / "gevent_app.py", environ=environ) as server:
+        contents = [bytes([65 + it]) * (10 if it else 3_000_000) for it in range(6)]
+        names = [upload_to(server.url, data) for data in contents]
+        until(lambda: len(puts(faulty)) >= 2, "nothing is sent")
+        begun = time.monotonic()
+        with urllib.request.urlopen(f"{server.url}/ping", timeout=WAIT) as response:
+            assert response.read() == b"pong"
+        assert time.monotonic() - begun < 1.5
+        assert log.read_text() == ""
+        gate.set()
+        until(lambda: len(log.read_text().split()) == 6, "not all arrive")
+        assert sorted(log.read_text().split()) == sorted(names)
+    assert stored(config) == dict(zip(names, contents, strict=True))
+    assert len(puts(faulty)) == 6
+
+
+def test_quiet_logger() -> None:
+    """The package's logger is the application's to configure."""
+    assert logging.getLogger("flask_store").handlers == []
