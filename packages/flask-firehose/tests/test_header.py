@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_firehose import Link
-from flask_firehose.header import choose
+from flask_firehose.header import Selection
 from flask_firehose.header import hinted
 from flask_firehose.header import serialize
 
@@ -13,22 +13,28 @@ from flask_firehose.header import serialize
 STYLE, FONT, SCRIPT, IMAGE = map(Link.make, ("/a.css", "/a.woff2", "/a.js", "/a.png"))
 
 
+def choose(
+    links: list[Link], *, max_bytes: int = 1024, max_links: int = 20
+) -> tuple[list[Link], list[Link]]:
+    """Return what is sent and what is left out."""
+    selection = Selection.of(links, max_bytes=max_bytes, max_links=max_links)
+    assert selection.value == serialize(selection.links)
+    return list(selection.links), list(selection.left_out)
+
+
 def test_order() -> None:
     """The most important go first, those of one kind in the order of the page."""
     second = Link.make("/b.css")
-    chosen, left_out = choose(
-        [IMAGE, SCRIPT, STYLE, FONT, second], max_bytes=1024, max_links=20
+    assert choose([IMAGE, SCRIPT, STYLE, FONT, second]) == (
+        [STYLE, second, FONT, SCRIPT, IMAGE],
+        [],
     )
-    assert chosen == [STYLE, second, FONT, SCRIPT, IMAGE]
-    assert left_out == []
 
 
 @pytest.mark.parametrize(("count", "kept"), [(1, 1), (2, 2), (3, 3), (9, 4)])
 def test_count(count: int, kept: int) -> None:
     """No more links than the limit, the least important left out."""
-    chosen, left_out = choose(
-        [IMAGE, SCRIPT, STYLE, FONT], max_bytes=1024, max_links=count
-    )
+    chosen, left_out = choose([IMAGE, SCRIPT, STYLE, FONT], max_links=count)
     assert chosen == [STYLE, FONT, SCRIPT, IMAGE][:kept]
     assert len(chosen) + len(left_out) == 4
 
@@ -37,12 +43,17 @@ def test_bytes() -> None:
     """The header is never longer than the budget, and fills it."""
     long = Link.make("/" + "a" * 80 + ".css")
     exact = len(serialize([STYLE, SCRIPT]))
-    assert choose([STYLE, long, SCRIPT], max_bytes=exact, max_links=9) == (
-        [STYLE, SCRIPT],
-        [long],
-    )
-    assert choose([STYLE, SCRIPT], max_bytes=exact - 1, max_links=9)[0] == [STYLE]
-    assert choose([STYLE], max_bytes=-5, max_links=9) == ([], [STYLE])
+    assert choose([STYLE, long, SCRIPT], max_bytes=exact) == ([STYLE, SCRIPT], [long])
+    assert choose([STYLE, SCRIPT], max_bytes=exact - 1) == ([STYLE], [SCRIPT])
+    assert choose([STYLE], max_bytes=-5) == ([], [STYLE])
+
+
+def test_urls() -> None:
+    """What the browser has afterwards is what it fetches."""
+    origin = Link.make("https://cdn.example", rel="preconnect")
+    selection = Selection.of([STYLE, SCRIPT, origin], max_bytes=999, max_links=9)
+    assert selection.urls == {"/a.css", "/a.js"}
+    assert origin in selection.links
 
 
 HEADERS = {

@@ -34,9 +34,9 @@ def may_send(environ: Mapping[str, Any]) -> bool:
 def is_shared(cache_control: str) -> bool:
     """Tell whether caches may keep a response for everyone (RFC 9111, section 3)."""
     directives = cache_control.lower()
-    return (
-        "public" in directives or "s-maxage" in directives or "max-age" in directives
-    ) and not ("private" in directives or "no-store" in directives)
+    return any(name in directives for name in ("public", "s-maxage", "max-age")) and (
+        "private" not in directives and "no-store" not in directives
+    )
 
 
 def is_personal(environ: Mapping[str, Any], cache_control: str) -> bool:

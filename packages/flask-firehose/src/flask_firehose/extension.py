@@ -21,10 +21,10 @@ from flask import Request
 from flask import Response
 from flask import after_this_request
 from flask import current_app
-from flask import g
 from flask import request
 from flask import session
 from flask import url_for
+from flask.sessions import SessionMixin
 
 from flask_firehose import tracker
 from flask_firehose.cli import commands
@@ -35,9 +35,8 @@ from flask_firehose.early import declared
 from flask_firehose.early import is_personal
 from flask_firehose.early import is_shared
 from flask_firehose.early import may_send
-from flask_firehose.exceptions import LinkError
 from flask_firehose.exceptions import SetupError
-from flask_firehose.header import choose
+from flask_firehose.header import Selection
 from flask_firehose.header import hinted
 from flask_firehose.header import serialize
 from flask_firehose.link import Link
@@ -45,13 +44,18 @@ from flask_firehose.link import Link
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Call = tuple[str | Link, tuple[str, ...], dict[str, Any]]
 
 NAME = "firehose"
-#: Where ``g`` keeps the pages that are being made.
+#: Where a request keeps its page. Flask's ``g`` is one for all requests that are
+#: made under one app context, and an environment may be copied for a further one.
 KEY = "_flask_firehose"
 
 logger = logging.getLogger("flask_firehose")
+# What stands behind a proxy, without the cost of going through it.
 _make = functools.lru_cache(maxsize=1024)(Link.make)
+_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+_session: Callable[[], SessionMixin] = session._get_current_object  # type: ignore[attr-defined]
 
 
 class PushTracker(Protocol):
@@ -89,10 +93,10 @@ class Connector:
         sent = {url: at for url, at in self._sent(now).items() if url in inset}
         sent |= dict.fromkeys(sorted(inset - sent.keys()), now)
         record = tracker.pack(sent)
-        if record == session.get(self.variable):
+        if record == _session().get(self.variable):
             return
         try:
-            session[self.variable] = record
+            _session()[self.variable] = record
         except RuntimeError:
             # Without a secret key Flask's session can be read but not written.
             if not self._told:
@@ -103,7 +107,7 @@ class Connector:
                 )
 
     def _sent(self, now: int) -> dict[str, int]:
-        return tracker.unpack(session.get(self.variable), now - self.lifetime)
+        return tracker.unpack(_session().get(self.variable), now - self.lifetime)
 
 
 class Firehose:
@@ -157,26 +161,45 @@ def _connector(
 
 
 @dataclass(frozen=True, slots=True)
+class _Pushed:
+    """What the calls of :func:`push` for one page come to."""
+
+    calls: list[Call]
+    links: Collection[Link]
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
 class _State:
-    """What one app's requests look up."""
+    """What one app's requests look up.
+
+    :param last: what each endpoint's last page pushed.
+    """
 
     config: Config
     connector: PushTracker | None
     learned: Learned
+    last: dict[str | None, _Pushed] = field(default_factory=dict)
 
-    def choose(self, links: Iterable[Link], taken: int = 0) -> list[Link]:
-        """Return the links that fit, the most important first.
+    def select(self, links: Iterable[Link], taken: int = 0) -> Selection:
+        """Choose the links that fit.
 
         :param taken: the bytes of the budget that other links have taken.
         """
-        chosen, left_out = choose(
+        return Selection.of(
             links,
             max_bytes=self.config.max_bytes - taken,
             max_links=self.config.max_links,
         )
-        if left_out:
-            logger.debug("%s: no room for %s", request.path, serialize(left_out))
-        return chosen
+
+    def pushed(self, page: _Page) -> _Pushed:
+        """Return what a page pushes: mostly the same as for its last visitor."""
+        endpoint = _request().endpoint
+        last = self.last.get(endpoint)
+        if last is None or not _equal(last.calls, page):
+            links = _links(page)
+            last = self.last[endpoint] = _Pushed(page[:], links, self.select(links))
+        return last
 
     def hint(self) -> None:
         """Send ahead what the view declares and what its last page pushed."""
@@ -191,16 +214,17 @@ class _State:
 
     def send_early(self, links: Iterable[Link]) -> bool:
         """Send one 103 if the configuration, the server and the client want it."""
-        if not (self.config.early_hints and may_send(request.environ)):
+        environ = request.environ
+        if not (self.config.early_hints and may_send(environ)):
             return False
-        early = self.choose(link for link in links if link.early)
-        if not early:
+        early = self.select(link for link in links if link.early)
+        if not early.links:
             return False
         # Taken away, so that no request sends two: proxies fail at many, and
         # browsers use the first.
-        send = request.environ.pop("wsgi.early_hints")
+        send = environ.pop("wsgi.early_hints")
         try:
-            send([("Link", serialize(early))])
+            send([("Link", early.value)])
         except Exception:
             # A hint is never worth the page.
             logger.exception("%s: the server sent no early hints", request.path)
@@ -209,38 +233,62 @@ class _State:
 
     def learn(self, page: _Page, response: Response) -> None:
         """Learn from a page, unless a cache kept it and its view did not run."""
-        if page.lesson is None or not self.config.learn or "Age" in response.headers:
-            return
-        self.learned.learn(
-            page.lesson,
-            page.links.values(),
-            _static_prefixes(),
-            personal=is_personal(request.environ, _cache_control(response)),
-        )
+        if page.lesson is not None and "Age" not in response.headers:
+            self.learned.learn(
+                page.lesson,
+                self.pushed(page).links,
+                _static_prefixes(),
+                personal=is_personal(
+                    request.environ, response.headers.get("Cache-Control", "")
+                ),
+            )
 
-    def attach(self, links: Iterable[Link], response: Response) -> None:
+    def attach(self, page: _Page, response: Response) -> None:
         """Add to a response the links that it and its client do not have."""
-        present = response.headers.getlist("Link")
+        headers = response.headers
+        present = headers.getlist("Link")
+        connector = self.connector
         # What caches may keep for everyone is the same for everyone.
-        shared = is_shared(_cache_control(response))
-        connector = None if shared else self.connector
-        pushed = _pushed(connector)
-        known = pushed | hinted(present)
-        chosen = self.choose(
-            [link for link in links if link.url not in known],
-            taken=sum(map(len, present)),
-        )
-        if not chosen:
-            return
-        response.headers.add("Link", serialize(chosen))
-        sent = {link.url for link in chosen if link.fetches}
-        if connector is not None and sent and request.method == "GET":
-            _remember(connector, pushed | sent)
+        if connector and is_shared(", ".join(headers.getlist("Cache-Control"))):
+            connector = None
+        known = _known(connector) if connector else set()
+        selection = self.pushed(page).selection
+        if known or present:
+            has = known | hinted(present)
+            selection = self.select(
+                [link for link in self.pushed(page).links if link.url not in has],
+                taken=sum(map(len, present)),
+            )
+        if selection.left_out:
+            left_out = serialize(selection.left_out)
+            logger.debug("%s: no room for %s", request.path, left_out)
+        if selection.links:
+            headers.add("Link", selection.value)
+        if connector and selection.urls and _request().method == "GET":
+            _remember(connector, known | selection.urls)
 
 
-def _pushed(connector: PushTracker | None) -> set[str]:
-    if connector is None:
-        return set()
+def _equal(calls: list[Call], others: list[Call]) -> bool:
+    try:
+        return calls == others
+    except Exception:  # noqa: BLE001 - some objects do not like to be compared
+        return False
+
+
+def _links(calls: Iterable[Call]) -> Collection[Link]:
+    """Return the links, each once; log what is none."""
+    links: dict[str, Link] = {}
+    for url, flags, attributes in calls:
+        try:
+            link = url if isinstance(url, Link) else _make(url, *flags, **attributes)
+        except Exception as error:  # noqa: BLE001 - no input is worth the page
+            logger.warning("%s: pushing %.99r failed: %s", request.path, url, error)
+        else:
+            links.setdefault(link.key, link)
+    return links.values()
+
+
+def _known(connector: PushTracker) -> set[str]:
     try:
         return set(connector.get_pushed() or ())
     except Exception:
@@ -253,10 +301,6 @@ def _remember(connector: PushTracker, urls: set[str]) -> None:
         connector.set_pushed(urls)
     except Exception:
         logger.exception("the connector does not remember what was pushed")
-
-
-def _cache_control(response: Response) -> str:
-    return response.headers.get("Cache-Control", "")
 
 
 def _static_prefixes() -> tuple[str, ...]:
@@ -273,64 +317,60 @@ def _static_prefixes() -> tuple[str, ...]:
     )
 
 
-@dataclass(slots=True, eq=False)
-class _Page:
-    """What one request pushes.
+class _Page(list[Call]):
+    """The calls of :func:`push` for the page that a request makes.
 
-    :param lesson: under which name the links are learned, if they are.
+    They are made into links when it is done: mostly there is nothing new to make.
     """
 
-    state: _State
-    links: dict[str, Link] = field(default_factory=dict)
-    lesson: tuple[str, str | None] | None = None
+    __slots__ = ("lesson", "state")
+
+    def __init__(self, state: _State) -> None:
+        super().__init__()
+        self.state = state
+        #: Under which name the links are learned, if they are.
+        self.lesson: tuple[str, str | None] | None = None
 
     def finish(self, response: Response) -> Response:
         """Let a response take the links along if it is a page that arrived."""
-        _pages().pop(_request(), None)
+        current = _request()
+        delattr(current, KEY)
+        config = self.state.config
         if (
             200 <= response.status_code < 300
-            and request.method in {"GET", "HEAD"}
-            and response.mimetype in self.state.config.mimetypes
+            and current.method in {"GET", "HEAD"}
+            and response.mimetype in config.mimetypes
         ):
-            self.state.learn(self, response)
-            if self.links:
-                self.state.attach(self.links.values(), response)
+            if config.learn:
+                self.state.learn(self, response)
+            if self:
+                self.state.attach(self, response)
         return response
 
 
-def _request() -> Request:
-    # The proxy, being one object for all requests, is no key.
-    current: Request = request._get_current_object()  # type: ignore[attr-defined]
-    return current
-
-
-def _pages() -> dict[Request, _Page]:
-    """Return the pages being made: requests may nest, or follow, under one ``g``."""
-    pages: dict[Request, _Page] = g.setdefault(KEY, {})
-    return pages
-
-
 def _page() -> _Page:
-    """Return what the current request pushes.
+    """Return the page that the current request makes.
 
     :raises SetupError: there is no request, or no extension in its app.
     """
     try:
-        pages, current = _pages(), _request()
+        current = _request()
     except RuntimeError:
         raise SetupError(
             "links are pushed by requests: call this in a view or in a template "
             "that a view renders, of an app set up with Firehose().init_app(app)"
         ) from None
-    page = pages.get(current)
+    page: _Page | None = getattr(current, KEY, None)
     if page is None:
-        state = current_app.extensions.get(NAME)
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        state = app.extensions.get(NAME)
         if state is None:
             raise SetupError(
-                f"the app {current_app.name!r} has no Firehose: set it up with "
+                f"the app {app.name!r} has no Firehose: set it up with "
                 "Firehose().init_app(app)"
             )
-        page = pages[current] = _Page(state)
+        page = _Page(state)
+        setattr(current, KEY, page)
         # These functions run before an app's after_request functions, so that a
         # cache among those keeps the links whatever the order of set-up.
         after_this_request(page.finish)
@@ -339,12 +379,12 @@ def _page() -> _Page:
 
 def _warn_of_late(exception: BaseException | None) -> None:
     """Tell of links that were pushed when the head of the page was gone."""
-    page = g.get(KEY) and _pages().pop(_request(), None)
-    if page and page.links and exception is None:
+    page: _Page | None = getattr(_request(), KEY, None)
+    if page and exception is None:
         logger.warning(
             "%s: pushed too late, the response had begun: %s",
             request.path,
-            serialize(page.links.values()),
+            ", ".join(str(url) for url, _, _ in page),
         )
 
 
@@ -358,13 +398,11 @@ def push(url: str, *args: str, **kwargs: Any) -> str:
     :param kwargs: ``rel``, ``as`` or ``as_``, and the others of :meth:`Link.make`.
     :raises SetupError: there is no request, or no extension in its app.
     """
-    page = _page()
     try:
-        link = _make(url, *args, **kwargs)
-    except (LinkError, TypeError) as error:
-        logger.warning("%s: a link is left out: %s", request.path, error)
-    else:
-        page.links.setdefault(link.key, link)
+        page: _Page = _request()._flask_firehose  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        page = _page()
+    page.append((url, args, kwargs))
     return url
 
 
@@ -407,14 +445,13 @@ def hints(*links: str | Link) -> Callable[[Callable[P, R]], Callable[P, R]]:
     :param links: URLs as the browser sees them, or :meth:`Link.make` with more.
     :raises LinkError: a link cannot be sent safely.
     """
-    made = tuple(link if isinstance(link, Link) else Link.make(link) for link in links)
+    made = [link if isinstance(link, Link) else Link.make(link) for link in links]
+    calls: list[Call] = [(link, (), {}) for link in made]
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def hinting(*args: P.args, **kwargs: P.kwargs) -> R:
-            page = _page()
-            for link in made:
-                page.links.setdefault(link.key, link)
+            _page().extend(calls)
             return current_app.ensure_sync(view)(*args, **kwargs)  # type: ignore[no-any-return]
 
         setattr(hinting, ATTRIBUTE, (*made, *declared(view)))
@@ -433,4 +470,4 @@ def send_early_hints(*urls: str) -> bool:
     for url in urls:
         push(url)
     page = _page()
-    return page.state.send_early(page.links.values())
+    return page.state.send_early(page.state.pushed(page).links)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
+from typing import Self
 
 from flask_firehose.link import RELATIONS
 from flask_firehose.link import Link
@@ -12,39 +15,47 @@ from flask_firehose.link import Link
 
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
 _REL = re.compile(r"""\brel\s*=\s*["']?([^"';,]*)""", re.IGNORECASE)
-_by_importance = attrgetter("rank")
-_value = attrgetter("value")
 
 
-def choose(
-    links: Iterable[Link], *, max_bytes: int, max_links: int
-) -> tuple[list[Link], list[Link]]:
-    """Return the links to send, the most important first, and those left out.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The links of one ``Link`` header.
 
-    A response head over 4 KiB is a 502 behind nginx as it comes.
-
-    :param max_bytes: the longest header value.
+    :param links: those that are sent, the most important first.
+    :param left_out: those for which there was no room.
+    :param value: the header's value (RFC 8288, section 3).
+    :param urls: what a browser that got it has fetched.
     """
-    ordered = sorted(links, key=_by_importance)
-    if len(ordered) <= max_links and len(serialize(ordered)) <= max_bytes:
-        return ordered, []
-    chosen: list[Link] = []
-    left_out: list[Link] = []
-    # Each link but the first comes with a separator of two bytes.
-    room = max_bytes + 2
-    for link in ordered:
-        size = len(link.value) + 2
-        if size <= room and len(chosen) < max_links:
-            chosen.append(link)
-            room -= size
-        else:
-            left_out.append(link)
-    return chosen, left_out
+
+    links: Sequence[Link]
+    left_out: Sequence[Link]
+    value: str
+    urls: frozenset[str]
+
+    @classmethod
+    def of(cls, links: Iterable[Link], *, max_bytes: int, max_links: int) -> Self:
+        """Choose links: a response head over 4 KiB is a 502 behind nginx as it comes.
+
+        :param max_bytes: the longest value.
+        """
+        chosen: list[Link] = []
+        left_out: list[Link] = []
+        # Each link but the first comes with a separator of two bytes.
+        room = max_bytes + 2
+        for link in sorted(links, key=attrgetter("rank")):
+            size = len(link.value) + 2
+            if size <= room and len(chosen) < max_links:
+                chosen.append(link)
+                room -= size
+            else:
+                left_out.append(link)
+        urls = frozenset(link.url for link in chosen if link.fetches)
+        return cls(chosen, left_out, serialize(chosen), urls)
 
 
 def serialize(links: Iterable[Link]) -> str:
-    """Return the value of one ``Link`` header (RFC 8288, section 3)."""
-    return ", ".join(map(_value, links))
+    """Return the value of a ``Link`` header."""
+    return ", ".join(map(str, links))
 
 
 def hinted(values: Iterable[str]) -> set[str]:

@@ -61,7 +61,7 @@ MAX_LENGTH = 4096
 _ORIGIN = re.compile(r"(?i:https?)://([^/?#]*)")
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9._+-]+")
 # A quote or a backslash would end the string early for nginx, and an angle
 # bracket after a comma would begin a link of its own.
 _TEXT = re.compile(r"[ !#-;=?-\[\]-~]+")
