@@ -69,12 +69,12 @@ def missed(
     """
     if info is None or not info["first-entry"]:
         return START, True
-    first = position_of(info["first-entry"][0])
-    trimmed = info.get("entries-added") != info["length"]
-    known = last is not None and last <= position_of(info["last-generated-id"])
-    if last is not None and known and (last >= first or not trimmed):
-        return last, False
-    return (first[0], first[1] - 1) if first[1] else (first[0] - 1, 2**64 - 1), True
+    first, sequence = position_of(info["first-entry"][0])
+    before = (first, sequence - 1) if sequence else (first - 1, 2**64 - 1)
+    # An older id may be of a stream that has expired: what came after it is unknown.
+    if last is None or not before <= last <= position_of(info["last-generated-id"]):
+        return before, True
+    return last, False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,58 @@
+"""Configuration is read once and checked."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_streaming import ConfigError
+from flask_streaming import Streaming
+from flask_streaming.config import Config
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("HISTORY", 0, id="too-small"),
+        pytest.param("HISTORY_SECONDS", "60", id="text"),
+        pytest.param("QUEUE_SIZE", True, id="bool"),
+        pytest.param("REDIS_CONNECTIONS", 1.5, id="fraction"),
+        pytest.param("REDIS_URL", "http://localhost", id="scheme"),
+        pytest.param("REDIS_URL", b"redis://localhost", id="bytes"),
+        pytest.param("REDIS_PREFIX", None, id="no-prefix"),
+    ],
+)
+def test_wrong_value(key: str, value: Any) -> None:
+    """A wrong value is an error that names key, value and remedy."""
+    key = f"STREAMING_{key}"
+    with pytest.raises(ConfigError, match=rf"^{key} is .*: set .*") as caught:
+        Config.from_mapping({key: value})
+    assert (caught.value.key, caught.value.value) == (key, value)
+    assert str(caught.value) == f"{key} is {value!r}: {caught.value.remedy}"
+
+
+def test_values_are_read() -> None:
+    """Values replace the defaults; other keys are not looked at."""
+    config = Config.from_mapping({"STREAMING_HISTORY": 5, "SECRET_KEY": 7})
+    assert config == Config(history=5)
+
+
+def test_password_is_not_shown() -> None:
+    """A URL with a password does not get into the log."""
+    app = Flask(__name__)
+    app.config["STREAMING_REDIS_URL"] = "http://:secret@localhost"
+    with pytest.raises(ConfigError, match=r"is '\*\*\*': set a URL") as caught:
+        Streaming(app)
+    assert "secret" not in str(caught.value)
+
+
+def test_redis_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL without the client says how to install it."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    app = Flask(__name__)
+    app.config["STREAMING_REDIS_URL"] = "redis://localhost"
+    with pytest.raises(ConfigError, match=r"pip install flask-streaming\[redis\]"):
+        Streaming(app)

@@ -1,0 +1,225 @@
+"""Server-sent events, as the WHATWG's parser reads them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask import request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_streaming import ServerSentEvent
+from flask_streaming import Streaming
+from flask_streaming import event_stream
+from flask_streaming.mailbox import Mailbox
+from flask_streaming.mailbox import Pump
+
+
+LINE = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
+
+
+def parse(stream: bytes) -> list[dict[str, str]]:
+    """Read a stream as the standard's section 9.2.6 says."""
+    events = []
+    event = {"data": "", "event": "", "id": ""}
+    for line in re.split("\r\n|\n|\r", stream.decode()):
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            if event["data"]:
+                events.append({**event, "data": event["data"][:-1]})
+            event = {"data": "", "event": "", "id": event["id"]}
+        elif name == "data":
+            event["data"] += value + "\n"
+        elif name in event:
+            event[name] = value
+    return events
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.none() | LINE,
+    st.none() | LINE,
+    st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_round_trip(
+    data: str, event: str | None, last: str | None, comment: str | None
+) -> None:
+    """An event arrives as it was; its lines end at CR, LF and CRLF alone."""
+    sent = ServerSentEvent(data, event, last, retry=5, comment=comment).encode()
+    assert parse(sent) == [
+        {
+            "data": re.sub("\r\n|\r", "\n", data),
+            "event": event or "",
+            "id": last or "",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (ServerSentEvent("a"), b"data: a\n\n"),
+        (ServerSentEvent(""), b"data: \n\n"),
+        (ServerSentEvent(id="7", retry=9), b"id: 7\nretry: 9\n\n"),
+        (ServerSentEvent(comment="a\nb"), b": a\n: b\n\n"),
+        (
+            ServerSentEvent("a\u2028b\x0b\u0085"),
+            "data: a\u2028b\x0b\u0085\n\n".encode(),
+        ),
+        (ServerSentEvent("\ud800"), b"data: ?\n\n"),
+    ],
+    ids=["data", "empty", "no-data", "comment", "unicode", "surrogate"],
+)
+def test_encode(event: ServerSentEvent, expected: bytes) -> None:
+    """What is sent."""
+    assert event.encode() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"event": "a\ndata: forged"}, "event is .*: it must be one line"),
+        ({"id": "1\r2"}, "id is .*: it must be one line without NUL"),
+        ({"id": "1\x002"}, "id is .*: it must be one line without NUL"),
+        ({"retry": -1}, "retry is -1: it must be at least 0 ms"),
+    ],
+    ids=["event", "id", "nul", "retry"],
+)
+def test_nothing_breaks_out_of_its_line(values: Any, message: str) -> None:
+    """What a visitor wrote cannot forge another field."""
+    with pytest.raises(ValueError, match=message):
+        ServerSentEvent("x", **values)
+
+
+@pytest.fixture
+def app() -> Flask:
+    """An app with the extension."""
+    app = Flask(__name__)
+    Streaming(app)
+    return app
+
+
+def test_headers(app: Flask) -> None:
+    """Nothing between here and the client is to hold a live stream back."""
+    with app.test_request_context(), event_stream([]) as response:
+        assert response.mimetype == "text/event-stream"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        assert response.headers["Cache-Control"] == "no-cache, no-transform"
+
+
+def test_what_is_sent(app: Flask) -> None:
+    """A comment at once; then text as it is, and anything else as JSON."""
+    events = ["a", {"b": 1}, ServerSentEvent("c", id="3")]
+    with app.test_request_context(), event_stream(events) as response:
+        first, *rest = response.response
+    assert first == b":\n\n"
+    assert b"".join(rest) == b'data: a\n\ndata: {"b": 1}\n\nid: 3\ndata: c\n\n'  # type: ignore[arg-type]
+
+
+def test_retry(app: Flask) -> None:
+    """The client can be told how long to wait."""
+    with app.test_request_context(), event_stream([], retry=500) as response:
+        assert list(response.response) == [b"retry: 500\n\n"]
+
+
+def test_pings_go_on_while_the_source_waits(app: Flask) -> None:
+    """Silence is broken by comments, from a source that knows nothing of them."""
+    go_on = threading.Event()
+
+    def source() -> Iterator[str]:
+        go_on.wait(10)
+        yield request.args["name"]
+
+    with (
+        app.test_request_context("/?name=Ada"),
+        event_stream(source(), ping=0.01) as response,
+    ):
+        stream = iter(response.response)
+        assert [next(stream) for _ in range(3)] == [b":\n\n"] * 3
+        go_on.set()
+        assert b"data: Ada\n\n" in stream
+
+
+def test_ping_is_checked(app: Flask) -> None:
+    """A ping of 0 would never wait."""
+    with pytest.raises(ValueError, match="ping is 0: set seconds above 0"):
+        event_stream([], ping=0)
+
+
+def test_duration(app: Flask) -> None:
+    """A stream ends cleanly after its time."""
+    with app.test_request_context():
+        subscription = Streaming().subscribe("silence")
+        with event_stream(subscription, duration=0.05) as response:
+            started = time.monotonic()
+            assert set(response.response) == {b":\n\n"}
+            assert 0.05 <= time.monotonic() - started < 5
+
+
+def test_source_error_is_raised_where_it_is_read() -> None:
+    """What comes before the error is read first."""
+
+    def source() -> Iterator[str]:
+        yield "a"
+        raise OSError("gone")
+
+    pump = Pump(source())
+    assert pump.receive(5) == ["a"]
+    with pytest.raises(OSError, match="gone"):
+        pump.receive(5)
+
+
+def test_pump_keeps_the_callers_context() -> None:
+    """The thread sees what the caller saw when the pump was made."""
+    variable = ContextVar("variable", default="outside")
+    token = variable.set("inside")
+    pump = Pump(variable.get() for _ in range(1))
+    variable.reset(token)
+    assert pump.receive(5) == ["inside"]
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["started", "unstarted"])
+def test_pump_closes_its_source(start: bool) -> None:
+    """The source is closed once its reader has gone, and the thread ends."""
+    closed = threading.Event()
+
+    class Source:
+        def __iter__(self) -> Iterator[str]:
+            return self
+
+        def __next__(self) -> str:
+            return "a"
+
+        def close(self) -> None:
+            closed.set()
+
+    pump = Pump(Source(), size=2)
+    if start:
+        assert pump.receive(5)
+    pump.close()
+    pump.close()
+    assert closed.wait(5)
+    while pump.receive(5) is not None:
+        pass
+
+
+def test_what_cannot_be_read() -> None:
+    """A source that is no iterable fails where it is read."""
+    with pytest.raises(TypeError, match="not iterable"):
+        Pump(5).receive(5)  # type: ignore[arg-type]
+
+
+def test_full_mailbox_ends() -> None:
+    """A reader that is too slow gets what waits, then the end."""
+    mailbox = Mailbox[int](2)
+    assert [mailbox.offer(number) for number in range(4)] == [True, True, False, False]
+    assert mailbox.take(0) == [0, 1]
+    assert mailbox.take(0) is None

@@ -1,0 +1,82 @@
+"""Rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_streaming.tables import csv_parts
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def text(*args: Any, **kwargs: Any) -> str:
+    """Return the whole."""
+    return b"".join(csv_parts(*args, **kwargs)).decode()
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=4)))
+def test_round_trip(rows: list[list[str]]) -> None:
+    """Every cell comes back, whatever commas, quotes and line ends it holds."""
+    read = csv.reader(io.StringIO(text(rows), newline=""))
+    assert list(read) == rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "options", "expected"),
+    [
+        pytest.param([], None, {}, "", id="empty"),
+        pytest.param([], ["a", "b"], {}, "a,b\r\n", id="only-header"),
+        pytest.param([(1, None)], ["a", "b"], {}, "a,b\r\n1,\r\n", id="tuple"),
+        pytest.param([{"a": 1, "b": 2}], None, {}, "a,b\r\n1,2\r\n", id="mappings"),
+        pytest.param([{"a": 1, "b": 2}], ["b"], {}, "b\r\n2\r\n", id="one-key"),
+        pytest.param(
+            [{"a": 1, "b": 2}, {"b": 4, "a": 3}], ["b", "a"], {},
+            "b,a\r\n2,1\r\n4,3\r\n", id="chosen-keys",
+        ),
+        pytest.param([b"1,2\n", memoryview(b"3,4\n")], ["a"], {}, "a\r\n1,2\n3,4\n",
+                     id="blocks"),
+        pytest.param([["ä"]], None, {"bom": True}, "\ufeffä\r\n", id="bom"),
+        pytest.param([["a", "b;"]], None, {"delimiter": ";", "lineterminator": "\n"},
+                     'a;"b;"\n', id="format"),
+    ],
+)  # fmt: skip
+def test_rows(
+    rows: Any, header: list[str] | None, options: dict[str, Any], expected: str
+) -> None:
+    """Rows are sequences, mappings, or blocks that are CSV already."""
+    assert text(rows, header, **options) == expected
+
+
+@pytest.mark.parametrize("sign", list("=+-@\t＝＋－＠"))
+def test_formulas_are_escaped_on_request(sign: str) -> None:
+    """Text that a spreadsheet would execute gets a quote; numbers do not."""
+    rows = [[f"{sign}1+1", f"1{sign}1", -5]]
+    assert text(rows) == f"{sign}1+1,1{sign}1,-5\r\n"
+    assert text(rows, [sign], escape_formulas=True) == (
+        f"'{sign}\r\n'{sign}1+1,1{sign}1,-5\r\n"
+    )
+
+
+@pytest.mark.parametrize("start", ["\r", "\n"], ids=["CR", "LF"])
+def test_line_ends_hide_no_formula(start: str) -> None:
+    """A line end before the sign does not help."""
+    assert text([[f"{start}=1"]], escape_formulas=True) == f'"\'{start}=1"\r\n'
+
+
+def test_text_is_no_row() -> None:
+    """A row that is text is a mistake, not a row of letters."""
+    with pytest.raises(TypeError, match="A row is the text 'abc'"):
+        text(["abc"])
+
+
+def test_wrong_format_fails_at_once() -> None:
+    """A format that the CSV writer does not know fails before any row is read."""
+    with pytest.raises(TypeError, match="colour"):
+        csv_parts([], colour="red")
