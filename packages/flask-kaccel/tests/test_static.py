@@ -166,6 +166,15 @@ def test_without_static_flask_is_left_alone(make_app: MakeApp) -> None:
     assert app.test_client().get("/static/a.txt").data == b"plain\n"
 
 
+def test_class_that_comes_too_late(make_app: MakeApp) -> None:
+    """A response class that replaces ours does not make the header leak."""
+    app, _ = make_app(static=True, **NGINX)
+    app.response_class = flask.Response
+    response = app.test_client().get("/static/a.txt")
+    assert response.headers["X-Accel-Redirect"] == "/protected/a.txt"
+    assert "X-Sendfile" not in response.headers
+
+
 def test_class_of_the_app_is_kept(tree: Path) -> None:
     """A response class of the app's own goes on being one."""
 

@@ -37,29 +37,31 @@ OF_THE_FILE = (
 )
 
 
-class HandedOver:
-    """The empty body of a response whose file another server sends.
+def no_body() -> Iterator[bytes]:
+    """Return an empty body.
 
-    It has no length, so that whatever post-processes bodies takes it for a stream and
-    leaves it alone.
+    It has no length, so that whatever stores or rewrites bodies takes it for a stream
+    and leaves it alone.
     """
-
-    def __init__(self, file: File | None) -> None:
-        self.file = file
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(())
+    return iter(())
 
 
-def take_back(response: Response) -> File | None:
-    """Return the file of a response that was to be handed over, to send it here."""
-    body = response.response
-    if not isinstance(body, HandedOver) or body.file is None:
-        return None
-    for name in list(response.headers.keys()):
-        if name.lower().startswith(("x-accel-", "x-sendfile")):
-            del response.headers[name]
-    return body.file
+def send_or_miss(response: Response, file: File, environ: WSGIEnvironment) -> None:
+    """Send a file from this process, or a bare 404 where it cannot be read."""
+    try:
+        send_here(response, file, environ)
+    except OSError:
+        response.status_code = 404
+        set_empty(response)
+
+
+def set_empty(response: Response) -> None:
+    """Take the body from a response, and what an error must not say of it."""
+    response.response = []
+    response.headers["Content-Length"] = "0"
+    if response.status_code >= 400:
+        for name in OF_THE_FILE:
+            response.headers.pop(name, None)
 
 
 def send_here(response: Response, file: File, environ: WSGIEnvironment) -> None:
@@ -80,20 +82,12 @@ def send_here(response: Response, file: File, environ: WSGIEnvironment) -> None:
         modified = epoch(headers["Last-Modified"]) or 0
         found = answer(request_headers, file.etag, modified, file.size)
     response.status_code = found.status
-    if found.status in (304, 412, 416):
-        _set_no_body(response, file)
-    else:
+    if found.status not in (304, 412, 416):
         _set_body(response, file, found.spans, environ)
-
-
-def _set_no_body(response: Response, file: File) -> None:
-    response.response = []
-    response.headers["Content-Length"] = "0"
-    if response.status_code != 304:
-        for name in OF_THE_FILE:
-            response.headers.pop(name, None)
-    if response.status_code == 416:
-        response.headers["Content-Range"] = f"bytes */{file.size}"
+        return
+    set_empty(response)
+    if found.status == 416:
+        headers["Content-Range"] = f"bytes */{file.size}"
 
 
 def _set_body(

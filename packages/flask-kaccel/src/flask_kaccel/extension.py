@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import TYPE_CHECKING
 from typing import TypedDict
 from typing import TypeVar
 from typing import Unpack
@@ -21,14 +20,14 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from flask_kaccel.cli import commands
 from flask_kaccel.config import Config
-from flask_kaccel.delivery import HandedOver
+from flask_kaccel.delivery import no_body
 from flask_kaccel.delivery import send_here
-from flask_kaccel.delivery import take_back
+from flask_kaccel.delivery import send_or_miss
+from flask_kaccel.delivery import set_empty
 from flask_kaccel.deployment import NO_LENGTH
 from flask_kaccel.deployment import Deployment
 from flask_kaccel.exceptions import ConfigError
 from flask_kaccel.exceptions import SetupError
-from flask_kaccel.files import File
 from flask_kaccel.files import absolute
 from flask_kaccel.files import base_name
 from flask_kaccel.files import find_file
@@ -44,11 +43,9 @@ from flask_kaccel.headers import content_disposition
 from flask_kaccel.headers import content_type
 from flask_kaccel.headers import file_settings
 from flask_kaccel.headers import guess_mimetype
+from flask_kaccel.response import FileResponse
+from flask_kaccel.response import with_file
 
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-    from werkzeug.wrappers import Request
 
 AnyResponse = TypeVar("AnyResponse", bound=WerkzeugResponse)
 Path = str | os.PathLike[str]
@@ -98,12 +95,11 @@ class Kaccel:
             raise SetupError(f"Kaccel is set up already on {app.name!r}.")
         config = Config.from_mapping(app.config)
         app.extensions["kaccel"] = Deployment.of(config, app.root_path)
-        app.after_request(_keep_status)
         app.cli.add_command(commands)
         if self.static:
             # Flask then names the file in a header, and reads nothing.
             app.config["USE_X_SENDFILE"] = True
-            app.response_class = type("Response", (_Deferred, app.response_class), {})
+            app.response_class = _file_response(app)
             app.after_request(_deliver_named)
 
     def filesize(self, file_path: Path) -> int | None:
@@ -215,7 +211,7 @@ class Kaccel:
         if deployment.server_in_front(request.environ) != "nginx":
             return None
         response = app.response_class(
-            HandedOver(None),
+            no_body(),
             headers=[("X-Accel-Redirect", internal), NO_LENGTH],
             direct_passthrough=True,
         )
@@ -262,6 +258,11 @@ def _app() -> Flask:
     return app
 
 
+def _file_response(app: Flask) -> type[FileResponse]:
+    # mypy takes no class for hashable whose instances are not known to be.
+    return with_file(app.response_class)  # type: ignore[arg-type]
+
+
 def _deployment(app: Flask) -> Deployment:
     try:
         return cast(Deployment, app.extensions["kaccel"])
@@ -302,15 +303,14 @@ def _send(
     if handed is not None:
         if charset not in (None, DEFAULT_CHARSET) and "charset=" in kind:
             headers.append(("X-Accel-Charset", charset))
-        return app.response_class(
-            HandedOver(file), headers=[*headers, *handed], direct_passthrough=True
+        handed_over = _file_response(app)(
+            no_body(), headers=[*headers, *handed], direct_passthrough=True
         )
+        handed_over.file = file
+        return handed_over
     if last_modified is not None:
         headers.append(("Last-Modified", http_date(last_modified)))
-    return _send_here(app.response_class(headers=headers), file)
-
-
-def _send_here(response: Response, file: File) -> Response | None:
+    response = app.response_class(headers=headers)
     try:
         send_here(response, file, request.environ)
     except OSError:
@@ -318,55 +318,30 @@ def _send_here(response: Response, file: File) -> Response | None:
     return response
 
 
-def _keep_status(response: Response) -> Response:
-    """Send a file with a status of its own: a server in front would make it 200."""
-    if isinstance(response.response, HandedOver) and response.status_code != 200:
-        file = take_back(response)
-        if file is not None:
-            return _send_here(response, file) or _missing()
-    return response
-
-
 def _deliver_named(response: Response) -> Response:
     """Deliver the file that Flask's own ``send_file`` has named."""
-    if isinstance(response.response, HandedOver):
+    if isinstance(response, FileResponse) and response.file is not None:
         return response
     named = response.headers.pop("X-Sendfile", None)
     if named is None:
         return response
-    deployment = _deployment(_app())
-    path = absolute(named, _app().root_path)
+    app = _app()
+    deployment = _deployment(app)
+    path = absolute(named, app.root_path)
     # nginx would drop the encoding, without which the bytes are not of their type.
     plain = response.status_code == 200 and "Content-Encoding" not in response.headers
     # What lies outside the mapping was never nginx's to send.
     file = (deployment.locations.file(path) if plain else None) or find_file(path, None)
     if file is None:
-        return _missing()
-    handed = deployment.hand_over(file, request.environ)
-    if handed is None:
-        return _send_here(response, file) or _missing()
-    for name in REPLACED:
-        response.headers.pop(name, None)
-    response.headers.update(handed)
-    response.response = HandedOver(file)
+        response.status_code = 404
+        set_empty(response)
+    elif (handed := deployment.hand_over(file, request.environ)) is None:
+        send_or_miss(response, file, request.environ)
+    else:
+        for name in REPLACED:
+            response.headers.pop(name, None)
+        response.headers.update(handed)
+        response.response = no_body()
+        if isinstance(response, FileResponse):
+            response.file = file
     return response
-
-
-def _missing() -> Response:
-    return current_app.response_class(status=404)
-
-
-class _Deferred(WerkzeugResponse):
-    """Leaves conditions and ranges to who sends the file that Flask has named."""
-
-    def make_conditional(
-        self,
-        request_or_environ: WSGIEnvironment | Request,
-        accept_ranges: bool | str = False,
-        complete_length: int | None = None,
-    ) -> WerkzeugResponse:
-        if "X-Sendfile" in self.headers:
-            return self
-        return super().make_conditional(
-            request_or_environ, accept_ranges, complete_length
-        )
