@@ -281,9 +281,7 @@ def test_leftovers(provider: S3GeventStore) -> None:
     assert [path.name for path in folder.iterdir()] == ["new.data"]
 
 
-def test_other_buckets_uploads(
-    provider: S3GeventStore, config: dict[str, Any]
-) -> None:
+def test_other_buckets_uploads(provider: S3GeventStore, config: dict[str, Any]) -> None:
     """A spool that two apps share is sent by each one's own."""
     other = S3GeventStore(
         config=Config.from_mapping({**config, "STORE_S3_BUCKET": "no-such-bucket"})

@@ -1,0 +1,127 @@
+"""Every sample of the README runs, in its order."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+from flask import Flask
+
+from flask_store import NoFileError
+from flask_store import Store
+from flask_store import upload_failed
+from flask_store import upload_finished
+from flask_store.stores.memory import MemoryStore
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def sample(start: str) -> str:
+    """Return the sample in which a line starts like that."""
+    (found,) = (
+        it for it in SAMPLES if any(line.startswith(start) for line in it.splitlines())
+    )
+    return found
+
+
+def run(start: str, **names: Any) -> dict[str, Any]:
+    """Run a sample with names that are there already; return all names."""
+    # Its classes and functions live in a module that tests are not collected from.
+    names["__name__"] = "readme"
+    exec(compile(sample(start), "README.md", "exec"), names)
+    return names
+
+
+def test_all_samples_are_tested() -> None:
+    """No sample is forgotten here."""
+    assert len(SAMPLES) == 7
+
+
+def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quick start gives a URL, and the URL the file."""
+    code = sample("store = Store(app)").replace(
+        "/some/path/to/somewhere", str(tmp_path)
+    )
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(code, names)
+    client = names["app"].test_client()
+    form = {"afile": (io.BytesIO(b"picture"), "localfile.jpg")}
+    url = client.post("/upload", data=form).text
+    assert url == "http://127.0.0.1:5000/flaskstore/localfile.jpg"
+    with client.get(url) as response:
+        assert response.data == b"picture"
+
+
+@pytest.fixture
+def app() -> Flask:
+    """An app with a store in memory."""
+    app = Flask(__name__)
+    app.config["STORE_PROVIDER"] = "flask_store.stores.memory.MemoryStore"
+    app.config["SECRET_KEY"] = "secret"
+    return app
+
+
+def test_files(app: Flask) -> None:
+    """The verbs are there."""
+    store = Store(app)
+    body = {"picture": (io.BytesIO(b"x"), "me.png")}
+    with app.test_request_context(method="POST", data=body):
+        names = run("provider = ", store=store, request=flask.request)
+    assert str(names["file"]) == "avatars/42/me.png"
+    assert str(names["picture"]) == "avatars/42/me.png"
+
+
+def test_s3(app: Flask) -> None:
+    """The S3 store starts with its three keys, and signs a form."""
+    pytest.importorskip("boto3")
+    run('app.config["STORE_PROVIDER"]', app=app)
+    keys = {"STORE_S3_ACCESS_KEY": "key", "STORE_S3_SECRET_KEY": "secret"}
+    app.config.update(keys)
+    store = Store(app)
+    run("@app.post(\"/direct\")", app=app, store=store, request=flask.request,
+        session=flask.session)  # fmt: skip
+    answer = app.test_client().post("/direct", data={"filename": "a.png"}).json
+    assert answer is not None
+    assert answer["url"].startswith("https://your-bucket.s3.")
+    assert answer["fields"]["Content-Type"] == "image/png"
+    with app.app_context():
+        assert store.Provider().absolute_url("a.png") == (
+            "https://your-bucket.s3.eu-central-1.amazonaws.com/a.png"
+        )
+
+
+def test_signals(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """The receivers take what the signals give."""
+    names = run("from flask_store import upload_failed")
+    with caplog.at_level("INFO"):
+        upload_finished.send(app, file="a.txt")
+        upload_failed.send(app, file="b.txt", error=NoFileError())
+    upload_finished.disconnect(names["finished"])
+    upload_failed.disconnect(names["failed"])
+    assert "a.txt can be read" in caplog.text
+    assert "b.txt stays in the spool" in caplog.text
+
+
+def test_columns() -> None:
+    """The model has its column."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    orm = pytest.importorskip("sqlalchemy.orm")
+    names = run(
+        "from flask_store.sqlalchemy",
+        Base=orm.declarative_base(),
+        Integer=sqlalchemy.Integer,
+        mapped_column=orm.mapped_column,
+    )
+    assert names["User"].picture.type.destination == "avatars"
+
+
+def test_contract() -> None:
+    """The contract is there for one's own provider."""
+    names = run("from flask_store.testing", MyStore=MemoryStore)
+    assert names["TestMyStore"]().simultaneous == 16
