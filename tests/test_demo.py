@@ -59,13 +59,11 @@ def scripted(chromium: Browser) -> Iterator[Page]:
 def upload(page: Page, site: harness.Server, *names: str) -> None:
     """Upload files through the form, and wait until the gallery shows them."""
     page.goto(site.url)
-    page.set_input_files(
-        "input[type=file]",
-        [
-            FilePayload(name=name, mimeType="text/plain", buffer=name.encode())
-            for name in names
-        ],
-    )
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "text/plain", "buffer": name.encode()}
+        for name in names
+    ]
+    page.set_input_files("input[type=file]", files)
     page.click("text=Upload")
     for name in names:
         page.wait_for_selector(f".files >> text={name}")

@@ -37,11 +37,10 @@ def test_example(client: FlaskClient) -> None:
     upload = client.post("/upload", data={"file": (io.BytesIO(b"1,2"), "a.csv")})
     assert upload.location == "/"
     assert client.get("/").text == "a.csv"
-    download = client.get("/download/a.csv")
-    assert (download.data, download.headers["Content-Disposition"]) == (
-        b"1,2",
-        "attachment; filename=a.csv",
-    )
+    with client.get("/download/a.csv") as download:
+        assert download.data == b"1,2"
+        named = "attachment; filename=a.csv"
+        assert download.headers["Content-Disposition"] == named
     assert client.get("/names.csv").text == "name,bytes\r\na.csv,3\r\n"
     assert client.get("/download/missing").status_code == 404
 

@@ -44,9 +44,13 @@ def memcached_url(memcached_session: harness.Server) -> str:
     return f"memcached://{memcached_session.address}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One headless Chromium for the session."""
+    """One headless Chromium for the module.
+
+    Not for the session: its event loop would keep asynchronous views of later tests
+    from running.
+    """
     with harness.browser() as browser:
         yield browser
 
