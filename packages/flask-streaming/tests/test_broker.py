@@ -163,11 +163,13 @@ def test_unused_channels_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = MemoryBroker(Config(history_seconds=60))
     last = broker.publish("news", "a")
     kept = broker.subscribe("kept")
+    silent = broker.subscribe("silent")
     first = broker.publish("kept", "b")
     now[0] += 100
-    for name in ("x", "y", "z"):
+    for name in ("w", "x", "y", "z"):
         broker.publish(name, "c")
-    assert set(broker._channels) == {"kept", "x", "y", "z"}
+    assert broker._channels.keys() == {"kept", "silent", "w", "x", "y", "z"}
+    assert silent.receive(0) == []
     assert texts(kept.receive(0)) == ["b"]
     assert texts(broker.subscribe("news", last).receive(0)) == [last]
     assert broker.subscribe("kept", broker.publish("kept", "d")).receive(0) == []

@@ -84,10 +84,6 @@ class Subscription:
         """Add an event. For brokers."""
         self._mailbox.offer((position, event))
 
-    def end(self) -> None:
-        """Let the reader have what waits, and nothing more. For brokers."""
-        self._mailbox.end()
-
     def receive(self, timeout: float | None = None) -> list[ServerSentEvent] | None:
         """Return the events that came, none after the timeout, or None at the end.
 

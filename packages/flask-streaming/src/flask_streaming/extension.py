@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
@@ -20,6 +21,7 @@ from flask import request
 from flask import request_finished
 from flask import session
 from flask.globals import app_ctx
+from werkzeug.wsgi import ClosingIterator
 
 from flask_streaming.broker import MemoryBroker
 from flask_streaming.broker import Subscription
@@ -174,19 +176,29 @@ def _deliver(app: Flask, response: Response, **_: object) -> None:
         or response.direct_passthrough
         or request.method == "HEAD"
         or response.status_code in {204, 304}
+        or _is_page(response)
     ):
         return
-    release = _hold_context() if request.environ.get(KEEP_CONTEXT) else None
+    kept = request.environ.get(KEEP_CONTEXT, False)
+    release = _hold_context() if kept else None
     what = f"{request.method} {request.path}"
+    # Weak, so that a body that nobody closes ends with its last reference.
+    reference = weakref.ref(response)
 
     def finished(delivery: Delivery, error: BaseException | None) -> None:
         try:
-            _report(app, response, what, delivery, error)
+            _report(app, reference(), what, delivery, error)
         finally:
             if release is not None:
                 release(error)
 
     response.response = Delivery(response.response, request.environ, finished)
+
+
+def _is_page(response: Response) -> bool:
+    """Tell an error page, whose body is an iterator too, from a stream."""
+    known = response.content_length is not None
+    return known and isinstance(response.response, ClosingIterator)
 
 
 def _current(proxy: Any) -> Any:
@@ -222,7 +234,7 @@ def _hold_context() -> Callable[[BaseException | None], None]:
 
 def _report(
     app: Flask,
-    response: Response,
+    response: Response | None,
     what: str,
     delivery: Delivery,
     error: BaseException | None,
