@@ -97,6 +97,7 @@ def s3() -> Iterator[Config]:
         "AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1", "S3_PERSIST": "1", "PERSIST_STATE": "1",
         "S3_DATA_DIR": f"{folder}/data", "STATE_DIR": f"{folder}/state",
+        "SERVICES": "s3", "LOG_LEVEL": "WARNING",
     }  # fmt: skip
     config = {
         "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
