@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -64,7 +65,7 @@ def upload(page: Page, site: harness.Server, *names: str) -> None:
         for name in names
     ]
     page.set_input_files("input[type=file]", files)
-    page.click("text=Upload")
+    page.click("button >> text=Upload")
     for name in names:
         page.wait_for_selector(f".files >> text={name}")
 
@@ -150,28 +151,50 @@ def test_log_survives_a_restart(scripted: Page, site: harness.Server) -> None:
     assert told == ["last", "file2", "file1", "file0"]
 
 
-@pytest.mark.parametrize("options", [(), ("--nginx",), ("--s3",)], ids=str)
-def test_command(options: tuple[str, ...], scripted: Page, tmp_path: Path) -> None:
-    """``python -m demo`` prints its address, works there, and stops when told to."""
-    if "--nginx" in options:
-        harness.require("nginx", "apt-get install nginx-light")
-    port = harness.free_port()
+@contextlib.contextmanager
+def command(directory: Path, *options: str) -> Iterator[harness.Server]:
+    """Run ``python -m demo`` until its end, from when it prints its address."""
+    site = harness.Server("demo", (), harness.free_port(), directory, lambda _: True)
     with subprocess.Popen(
-        [sys.executable, "-m", "demo", "--port", str(port), *options],
+        [sys.executable, "-m", "demo", "--port", str(site.port), *options],
         cwd=ROOT,
-        env={**os.environ, "DEMO_INSTANCE": str(tmp_path)},
+        env={**os.environ, "DEMO_INSTANCE": str(directory)},
         stdout=subprocess.PIPE,
         text=True,
-    ) as command:
+    ) as process:
         try:
-            assert command.stdout
-            url = next(line for line in command.stdout if "http://" in line)
-            site = harness.Server("demo", (), port, tmp_path, ready=lambda _: True)
-            assert site.url in url
-            upload(scripted, site, "one.txt")
-            with scripted.expect_download() as download:
-                scripted.click(".files >> text=Download")
-            assert download.value.path().read_text() == "one.txt"
+            assert process.stdout
+            assert site.url in next(line for line in process.stdout if "http" in line)
+            yield site
         finally:
-            command.send_signal(signal.SIGINT)
-            assert command.wait(30) == 0
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--nginx",), ("--s3",)], ids=str)
+def test_command(options: tuple[str, ...], scripted: Page, tmp_path: Path) -> None:
+    """The command prints its address, the site works there, and Ctrl-C stops it."""
+    if "--nginx" in options:
+        harness.require("nginx", "apt-get install nginx-light")
+    with command(tmp_path, *options) as site:
+        upload(scripted, site, "one.txt")
+        with scripted.expect_download() as download:
+            scripted.click(".files >> text=Download")
+        assert download.value.path().read_text() == "one.txt"
+
+
+def test_direct_upload(page: Page, tmp_path: Path) -> None:
+    """A browser sends a file to S3 itself, and comes back to the gallery."""
+    with command(tmp_path, "--s3") as site:
+        page.goto(site.url)
+        page.click("text=Direct upload")
+        page.fill("input[name=name]", "photo of us.txt")
+        page.click("text=Ask for permission")
+        sent: list[FilePayload] = [
+            {"name": "x", "mimeType": "text/plain", "buffer": b"directly"}
+        ]
+        page.set_input_files("input[type=file]", sent)
+        page.click("text=Upload to S3")
+        with page.expect_download() as download:
+            page.click(".files li:has-text('photo of us') >> text=Download")
+        assert download.value.path().read_bytes() == b"directly"
