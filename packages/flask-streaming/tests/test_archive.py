@@ -69,7 +69,7 @@ def test_failure_leaves_no_whole_archive() -> None:
         finally:
             closed.append(True)
 
-    parts = []
+    parts: list[bytes] = []
     stream = zip_parts([("a", [b"x"]), ("b", source())])
     with pytest.raises(OSError, match="gone"):
         parts.extend(stream)

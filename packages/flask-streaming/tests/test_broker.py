@@ -17,7 +17,6 @@ from flask_streaming import BrokerError
 from flask_streaming import ServerSentEvent
 from flask_streaming import SetupError
 from flask_streaming import Streaming
-from flask_streaming import broker as broker_module
 from flask_streaming.broker import MemoryBroker
 from flask_streaming.broker import Subscription
 from flask_streaming.config import Config
@@ -78,8 +77,7 @@ def test_resume(broker: MemoryBroker | RedisBroker) -> None:
 )
 def test_unknown_id(broker: MemoryBroker | RedisBroker, last_id: str) -> None:
     """An id of another process, or none of ours, is told, with all that is known."""
-    for number in range(3):
-        last = broker.publish("news", str(number))
+    *_, last = [broker.publish("news", str(number)) for number in range(3)]
     with broker.subscribe("news", last_id) as subscription:
         events = read(subscription, 4)
     assert (events[0].event, events[0].data) == ("gap", last_id)
@@ -135,7 +133,7 @@ def test_event_is_checked_where_it_is_published(
 def test_abandoned_subscription(broker: MemoryBroker | RedisBroker) -> None:
     """A subscription that nobody closes does not stay."""
     subscription = broker.subscribe("news")
-    channel = next(iter(broker._channels.values()))
+    channel: Any = next(iter(broker._channels.values()))
     assert len(channel.subscribers) == 1
     del subscription
     gc.collect()
@@ -159,7 +157,7 @@ def test_history_is_bounded() -> None:
 def test_unused_channels_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels without events and without listeners take no memory; told is told."""
     now = [1000.0]
-    monkeypatch.setattr(broker_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     broker = MemoryBroker(Config(history_seconds=60))
     last = broker.publish("news", "a")
     kept = broker.subscribe("kept")
@@ -241,7 +239,7 @@ def test_receive_waits() -> None:
 )  # fmt: skip
 def test_where_a_resume_begins(first: Any, last: Any, expected: Any) -> None:
     """What Redis says of a stream decides whether something may be missing."""
-    entry = (first, {}) if first else None
+    entry: Any = (first, {}) if first else None
     info = {"first-entry": entry, "last-generated-id": "8-0"}
     assert missed(None if first is None else info, last) == expected
 
@@ -268,7 +266,7 @@ def test_reader_ends_when_nobody_listens(
         reader.join(10)
         assert not reader.is_alive()
         assert redis_broker._reader is None
-    redis_broker._unsubscribe("unknown", subscription)
+    redis_broker._unsubscribe("unknown", Subscription(1))
 
 
 def test_foreign_entries_are_skipped(

@@ -99,6 +99,11 @@ def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield server, client
 
 
+def failing() -> Iterator[str]:
+    """Fail at the first part."""
+    yield str(1 / 0)
+
+
 def stream(app: Flask, record: Recorder, fail: bool = False) -> None:
     """Add a view that streams with the request's context."""
 
@@ -211,7 +216,8 @@ def test_wrapped_stream_keeps_the_context(
 
     @app.after_request
     def wrap(response: Response) -> Response:
-        response.response = (part.upper() for part in response.response)  # type: ignore[union-attr]
+        body: Any = response.response
+        response.response = (part.upper() for part in body)
         return response
 
     with client.get("/") as response:
@@ -334,7 +340,7 @@ def test_failed_stream_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The log has the traceback, and both signals are sent."""
-    app.add_url_rule("/path", "view", lambda: (1 / number for number in [0]))
+    app.add_url_rule("/path", "view", lambda: failing())
     caught = []
 
     def catch(sender: Flask, exception: Exception) -> None:
@@ -411,7 +417,7 @@ def test_failure_resets(
 ) -> None:
     """Where a close is the end of the body, a failed one ends with a reset."""
     server, peer = connection
-    app.add_url_rule("/", "view", lambda: (1 / number for number in [0]))
+    app.add_url_rule("/", "view", lambda: failing())
     with pytest.raises(ZeroDivisionError, match="division by zero"):
         client.get("/", environ_overrides={**environ, "werkzeug.socket": server})
     server.close()
@@ -460,7 +466,7 @@ def test_client_that_left_without_a_reset(
 ) -> None:
     """Where there is no reset, the server is told by an error it knows."""
     monkeypatch.setattr(delivery, "PROBE_SECONDS", 0)
-    monkeypatch.setattr(wire.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     server, peer = connection
     peer.close()
     app.add_url_rule("/", "view", lambda: (part for part in "ab"))
@@ -503,7 +509,7 @@ def test_probe(
     """The probe looks at the server's own socket and takes nothing from it."""
     server, peer = connection
     uwsgi = SimpleNamespace(connection_fd=server.fileno)
-    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
     monkeypatch.setattr(socket, "getdefaulttimeout", lambda: 5)
     with app.test_request_context(environ_base=environ(server)):
         assert client_disconnected() is False
@@ -536,7 +542,7 @@ def test_nothing_to_probe(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         assert wire.reset(request.environ) is False
     wire.library.cache_clear()
     with monkeypatch.context() as patched:
-        patched.setattr(wire.sys, "platform", "win32")
+        patched.setattr(sys, "platform", "win32")
         assert (
             wire.disconnected({"gunicorn.socket": SimpleNamespace(fileno=int)}) is None
         )

@@ -127,18 +127,18 @@ def test_own_provider(app: Flask) -> None:
             return json.dumps(obj, indent=2)
 
     class Whole(JSONProvider):
-        dumps = staticmethod(json.dumps)  # type: ignore[assignment]
+        dumps = staticmethod(json.dumps)
 
     for provider in (Indenting, Whole):
-        app.json = provider(app)  # type: ignore[abstract]
+        app.json = provider(app)
         assert json.loads(body(app, stream_json, {"a": [1, 2]})) == {"a": [1, 2]}
         text = body(app, stream_ndjson, [{"a": [1, 2]}] * 2)
         assert [json.loads(line) for line in text.splitlines()] == [{"a": [1, 2]}] * 2
 
 
-def test_nan_is_never_sent(app: Flask) -> None:
+def test_nan_is_never_sent(app: Flask, request: pytest.FixtureRequest) -> None:
     """NaN is no JSON: an error, or null where orjson writes it."""
-    if sys.modules["orjson"]:
+    if "orjson" in request.node.name:
         assert body(app, stream_json, [float("nan")]) == "[null]"
     else:
         with pytest.raises(ValueError, match="not JSON compliant"):
@@ -153,7 +153,7 @@ def test_brackets_stay_open(app: Flask, wrap: Any) -> None:
         yield from range(10_000)
         raise OSError("gone")
 
-    parts = []
+    parts: list[Any] = []
     with app.test_request_context(), stream_json(wrap(items())) as response:
         stream = iter(response.response)
         with pytest.raises(OSError, match="gone"):

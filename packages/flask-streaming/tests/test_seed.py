@@ -24,7 +24,7 @@ ROWS = [["1", "Ada"], ["2", "Grace"]]
 def app() -> Flask:
     """An app with the extension and a template of many items."""
     app = Flask(__name__)
-    app.jinja_loader = DictLoader(
+    app.jinja_env.loader = DictLoader(
         {"the_template.html": "{% for row in rows %}{{ row }};{% endfor %}"}
     )
     Streaming(app)

@@ -145,7 +145,7 @@ def test_pings_go_on_while_the_source_waits(app: Flask) -> None:
         stream = iter(response.response)
         assert [next(stream) for _ in range(3)] == [b":\n\n"] * 3
         go_on.set()
-        assert b"data: Ada\n\n" in stream
+        assert b"data: Ada\n\n" in list(stream)
 
 
 def test_ping_is_checked(app: Flask) -> None:

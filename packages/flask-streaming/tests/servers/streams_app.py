@@ -158,13 +158,12 @@ def count_down() -> Response:
 
 
 @app.post("/publish")
-def publish() -> dict[str, str]:
+def publish() -> dict[str, list[str]]:
     """Publish numbers in a row."""
     channel = request.args.get("channel", "news")
     first, count = request.args.get("first", 0, int), request.args.get("count", 1, int)
-    for number in range(first, first + count):
-        last = streaming.publish(channel, str(number))
-    return {"id": last}
+    numbers = range(first, first + count)
+    return {"ids": [streaming.publish(channel, str(number)) for number in numbers]}
 
 
 @app.get("/counts")
