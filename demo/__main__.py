@@ -21,13 +21,11 @@ def main() -> None:
     port = servers.port_or_free(options.port)
     with ExitStack() as running:
         config = running.enter_context(servers.s3()) if options.s3 else {}
+        upstream = servers.free_port() if options.nginx else port
         if options.nginx:
-            upstream = servers.free_port()
             config |= servers.behind_nginx(upstream)
             running.enter_context(servers.nginx(port, upstream, config))
-        site = running.enter_context(
-            servers.gunicorn(upstream if options.nginx else port, config)
-        )
+        site = running.enter_context(servers.gunicorn(upstream, config))
         print(
             f"\n  The demo: http://127.0.0.1:{port}/  (Ctrl-C stops it)\n", flush=True
         )
