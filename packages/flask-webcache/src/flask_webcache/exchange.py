@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from dataclasses import field
 from typing import Any
 
+from .resources import NOTHING
 from .resources import Found
 from .resources import Resources
 from .rules.entry import Entry
 from .rules.entry import variant_key
+from .rules.policy import NO_WISHES
 from .rules.policy import Wishes
 from .rules.policy import wishes
 from .rules.variants import selection
@@ -50,7 +51,7 @@ class Exchange:
     key: str
     started: float
     wishes: Wishes
-    found: Found = field(default_factory=Found)
+    found: Found = NOTHING
     #: What Cache-Status says first.
     outcome: str = "fwd=uri-miss"
     collapsed: bool = False
@@ -66,13 +67,17 @@ class Exchange:
     @classmethod
     def start(cls, resources: Resources, environ: dict[str, Any]) -> Exchange:
         """Begin with a request."""
-        return cls(
-            resources,
-            environ,
-            resources.key(environ),
-            time.time(),
-            wishes(environ),
-        )
+        key, now = resources.key(environ), time.time()
+        controls = resources.config.request_controls_cache
+        asked = wishes(environ) if controls else NO_WISHES
+        return cls(resources, environ, key, now, asked)
+
+    @classmethod
+    def cold(
+        cls, resources: Resources, environ: dict[str, Any], key: str, now: float
+    ) -> Exchange:
+        """Begin with a plain request for which nothing is stored."""
+        return cls(resources, environ, key, now, NO_WISHES, _ahead=True)
 
     @property
     def method(self) -> str:
@@ -114,7 +119,7 @@ class Exchange:
         self.own_conditions = {
             name: environ.pop(name) for name in CONDITIONS if name in environ
         }
-        if entry.etag:
+        if entry.own_etag and entry.etag:
             environ["HTTP_IF_NONE_MATCH"] = entry.etag
         if entry.last_modified:
             environ["HTTP_IF_MODIFIED_SINCE"] = entry.last_modified

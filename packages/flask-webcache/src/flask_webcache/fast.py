@@ -13,7 +13,6 @@ from .exceptions import SetupError
 from .exchange import EXCHANGE
 from .exchange import Exchange
 from .exchange import plain
-from .rules.conditions import precondition
 from .rules.entry import Entry
 from .rules.policy import NO_WISHES
 from .rules.policy import Use
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from .resources import Resources
-
-
-# What a 304 does not repeat (RFC 9110, section 15.4.5).
-_LEFT_OUT = frozenset(
-    {"content-encoding", "content-language", "content-length", "content-type"}
-)
 
 
 class FastPath:
@@ -68,7 +61,8 @@ class FastPath:
 
     def _fresh(self, environ: dict[str, Any], now: float) -> Entry | None:
         resources = self.resources
-        return resources.fresh(resources.key(environ), now)
+        item: Entry = resources.backend.peek(resources.key(environ))
+        return item if resources.fresh(item, now) else None
 
     def _search(self, environ: dict[str, Any], now: float) -> Entry | None:
         resources = self.resources
@@ -90,21 +84,6 @@ class FastPath:
         start_response: StartResponse,
         now: float,
     ) -> Iterable[bytes]:
-        resources = self.resources
-        resources.counts["hit"] += 1
-        status, headers, body = entry.status, list(entry.headers), [entry.body]
-        method = environ["REQUEST_METHOD"]
-        if (
-            ("HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ)
-            and status[0] == "2"
-            and precondition(environ, method, entry.etag, entry.last_modified)
-        ):
-            status, body = "304 NOT MODIFIED", []
-            headers = [line for line in headers if line[0].lower() not in _LEFT_OUT]
-        headers += (
-            ("Age", str(max(0, int(now - entry.born)))),
-            ("Cache-Status", resources.hit_status(entry, now)),
-            ("X-Cache", "hit"),
-        )
+        status, headers, body = self.resources.hit(entry, environ, now)
         start_response(status, headers)
-        return body if method == "GET" else []
+        return [body] if environ["REQUEST_METHOD"] == "GET" else []

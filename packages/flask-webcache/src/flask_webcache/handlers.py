@@ -32,7 +32,7 @@ from .resources import Resources
 from .rules.entry import Entry
 from .storage import Retrieval
 from .storage import Store
-from .storage import restored
+from .storage import ready
 
 
 NAME = "webcache"
@@ -153,11 +153,14 @@ class RequestHandler(_Handler, Retrieval):
         if resources.backend.local and plain(environ):
             now = time.time()
             key = resources.key(environ)
-            entry = resources.fresh(key, now)
-            if entry is not None:
+            item = resources.backend.peek(key)
+            if resources.fresh(item, now):
                 environ[EXCHANGE] = ANSWERED
-                return self.hit(resources, environ, entry, now)
-        exchange = environ[EXCHANGE] = Exchange.start(resources, environ)
+                return self.hit(resources, environ, item, now)
+            if item is None:
+                environ[EXCHANGE] = Exchange.cold(resources, environ, key, now)
+        exchange = environ.get(EXCHANGE) or Exchange.start(resources, environ)
+        environ[EXCHANGE] = exchange
         if resources.exempt(environ):
             exchange.outcome = "fwd=bypass"
             return None
@@ -170,14 +173,8 @@ class RequestHandler(_Handler, Retrieval):
         self, resources: Resources, environ: dict[str, Any], entry: Entry, now: float
     ) -> Response:
         """Return a fresh response to a plain request."""
-        resources.counts["hit"] += 1
-        response = restored(entry, now)
-        headers = response.headers
-        headers.add("Cache-Status", resources.hit_status(entry, now))
-        headers.add("X-Cache", "hit")
-        if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MODIFIED_SINCE" in environ:
-            return self.conditional(environ, environ["REQUEST_METHOD"], response)
-        return response
+        status, lines, body = resources.hit(entry, environ, now)
+        return ready(status, lines, body)
 
 
 class ResponseHandler(_Handler, Store):

@@ -14,11 +14,13 @@ from .backend import Backend
 from .config import Config
 from .flights import Flights
 from .rules import keys
+from .rules.conditions import precondition
 from .rules.entry import LONGEST
 from .rules.entry import Entry
 from .rules.entry import Item
 from .rules.entry import Metadata
 from .rules.entry import Variant
+from .rules.entry import lean
 from .rules.entry import variant_key
 from .rules.variants import Selection
 from .rules.variants import selection
@@ -48,12 +50,18 @@ class Found:
         return "vary-miss" if varies else "uri-miss"
 
 
+NOTHING = Found()
+
+
 @dataclass(frozen=True, slots=True)
 class _Hint:
     """What to read beside the resource itself, so that one round trip will do."""
 
     names: tuple[tuple[str, ...], ...] = ()
     tags: tuple[str, ...] = ()
+
+
+_NO_HINT = _Hint()
 
 
 class Resources:
@@ -67,6 +75,7 @@ class Resources:
         #: When everything was purged in this process.
         self.purged = 0.0
         self._front = f"{config.key_prefix}{config.master_salt} "
+        self._name = config.cache_name
         self._ignored = config.ignored_query
         self._ordered = config.sort_query
         self._early = config.preemptive_recache_seconds
@@ -87,23 +96,19 @@ class Resources:
         prefixes = self.config.resource_exemptions
         return bool(prefixes) and environ.get("PATH_INFO", "").startswith(prefixes)
 
-    def fresh(self, key: str, now: float) -> Entry | None:
-        """Return what is fresh and the same for every request, without a search."""
-        item = self.backend.peek(key)
-        if (
+    def fresh(self, item: Any, now: float) -> bool:
+        """Tell whether an item of a local cache answers every plain request."""
+        return (
             item.__class__ is Entry
             and now < item.fresh_until - self._early
             and not item.no_cache
             and item.started > self.purged
             and (not item.tags or self._current(item, {}))
-        ):
-            entry: Entry = item
-            return entry
-        return None
+        )
 
     def find(self, key: str, environ: Mapping[str, Any]) -> Found:
         """Return what is stored for a request, fresh or not."""
-        hint = self._hints.get(key, _Hint())
+        hint = self._hints.get(key, _NO_HINT)
         got = self._read(
             [
                 key,
@@ -116,7 +121,7 @@ class Resources:
         if metadata is not None:
             item = self._chosen(key, metadata, environ, got)
         if not isinstance(item, Entry):
-            return Found(None, metadata)
+            return Found(None, metadata) if metadata else NOTHING
         missing = [mark for mark in self._marked(item.tags) if mark not in got]
         if missing:
             got |= self._read(missing)
@@ -126,14 +131,16 @@ class Resources:
     def keep(self, key: str, entry: Entry, now: float) -> bool:
         """Store a response, unless the resource was purged since it was begun."""
         current = self.backend.get(key)
-        metadata = current if isinstance(current, Metadata) else Metadata()
-        if metadata.purged >= entry.started or entry.started <= self.purged:
+        metadata = current if isinstance(current, Metadata) else None
+        purged = metadata.purged if metadata else 0.0
+        if max(purged, self.purged) >= entry.started:
             return False
         seconds = self._seconds(entry, now)
         if not entry.vary:
             return self.backend.set(key, entry, seconds)
         variant = Variant(entry.vary, entry.language, now + seconds)
-        metadata, dropped = metadata.adding(variant, now, self.config.max_variants)
+        limit = self.config.max_variants
+        metadata, dropped = (metadata or Metadata()).adding(variant, now, limit)
         entry = replace(entry, salt=metadata.salt)
         # The response first, so that nobody is led to what is not there yet.
         if not self.backend.set(variant.name(key), entry, seconds):
@@ -164,9 +171,20 @@ class Resources:
         if not self.backend.local:
             self.backend.set(self._mark(""), repr(self.purged), LONGEST)
 
-    def hit_status(self, entry: Entry, now: float) -> str:
-        """Return what Cache-Status says of a fresh hit."""
-        return f"{self.config.cache_name}; hit; ttl={int(entry.fresh_until - now)}"
+    def hit(
+        self, entry: Entry, environ: Mapping[str, Any], now: float
+    ) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Return the status, fields and body of a fresh hit for a plain request."""
+        self.counts["hit"] += 1
+        age = int(now - entry.born)
+        said = (
+            ("Age", str(max(0, age))),
+            ("Cache-Status", f"{self._name}; hit; ttl={int(entry.fresh_until - now)}"),
+            ("X-Cache", "hit"),
+        )
+        if _unchanged(entry, environ):
+            return "304 NOT MODIFIED", [*lean(entry.headers), *said], b""
+        return entry.status, [*entry.headers, *said], entry.body
 
     def count(self, what: str) -> None:
         """Count an answer."""
@@ -253,6 +271,20 @@ class Resources:
         if entry.validator:
             stale = max(stale, config.keep_seconds)
         return min(max(0.0, entry.fresh_until - now) + stale, LONGEST)
+
+
+def _unchanged(entry: Entry, environ: Mapping[str, Any]) -> bool:
+    """Tell whether a plain request is one for a change that did not happen."""
+    if "HTTP_IF_NONE_MATCH" in environ:
+        if entry.status[0] == "2" and environ["HTTP_IF_NONE_MATCH"] == entry.etag:
+            return True
+    elif "HTTP_IF_MODIFIED_SINCE" not in environ:
+        return False
+    etag, modified = entry.etag, entry.last_modified
+    return (
+        entry.status[0] == "2"
+        and precondition(environ, environ["REQUEST_METHOD"], etag, modified) == 304
+    )
 
 
 def _moment(mark: Item | None) -> float:

@@ -58,9 +58,10 @@ class Retrieval(Validation):
                 return self.refused(exchange, 504, "detail=only-if-cached")
             if exchange.collapsed or not self.should_wait(exchange):
                 break
-            if not exchange.wait(deadline):
+            exchange.collapsed = exchange.wait(deadline)
+            if not exchange.collapsed:
                 break
-            exchange.collapsed = True
+        exchange.collapsed = False
         if entry is None:
             exchange.outcome = f"fwd={exchange.found.reason}"
         else:
@@ -194,8 +195,8 @@ class Store(Validation):
             cookies=config.store_set_cookie,
         )
         body = response.get_data()
-        validator = "etag" in fields or "last-modified" in fields
-        if self.should_set_etag(exchange, response):
+        own_etag = "etag" in fields
+        if not own_etag and self.should_set_etag(exchange, response):
             fields["etag"] = self.set_etag(response, body)
             lines.append(("ETag", fields["etag"]))
         if exchange.method == "HEAD" and exchange.outcome != FRESHENED:
@@ -216,8 +217,10 @@ class Store(Validation):
             fields,
             found,
             started=exchange.started,
-            validator=validator,
-            vary=selection(vary_names(fields.get("vary")) or (), environ),
+            own_etag=own_etag,
+            vary=selection(vary_names(fields["vary"]) or (), environ)
+            if "vary" in fields
+            else (),
         )
         kept = exchange.resources.keep(exchange.key, entry, now)
         return None if kept else Refusal.PURGED
@@ -284,13 +287,22 @@ FRESHENED = "fwd=stale; fwd-status=304"
 
 def restored(entry: Entry, now: float) -> Response:
     """Return a stored response with its age."""
-    headers = Headers([*entry.headers, ("Age", str(max(0, int(now - entry.born))))])
-    return current_app.response_class(entry.body, entry.status, headers)
+    lines = [*entry.headers, ("Age", str(max(0, int(now - entry.born))))]
+    return ready(entry.status, lines, entry.body)
+
+
+def ready(status: str, lines: list[tuple[str, str]], body: bytes) -> Response:
+    """Return a response whose fields were checked when they were stored."""
+    headers = Headers()
+    headers._list = lines
+    return current_app.response_class([body] if body else b"", status, headers)
 
 
 def merged(entry: Entry, response: Response) -> Response:
     """Return a stored response freshened by a 304 (RFC 9111, section 4.3.4)."""
     lines = rules.freshened(entry, _dated(response.headers))
+    if not entry.own_etag:
+        lines = [line for line in lines if line[0].lower() != "etag"]
     return current_app.response_class(entry.body, entry.status, Headers(lines))
 
 

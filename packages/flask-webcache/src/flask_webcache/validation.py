@@ -13,6 +13,17 @@ from .rules.conditions import spans
 from .rules.conditions import wanted_range
 
 
+_CONDITIONAL = frozenset(
+    {
+        "HTTP_IF_MATCH",
+        "HTTP_IF_NONE_MATCH",
+        "HTTP_IF_MODIFIED_SINCE",
+        "HTTP_IF_UNMODIFIED_SINCE",
+        "HTTP_RANGE",
+    }
+)
+
+
 class Validation:
     """Makes entity tags and evaluates conditions on complete responses."""
 
@@ -22,22 +33,21 @@ class Validation:
 
     def can_set_etag(self, response: Response) -> bool:
         """Tell whether a response gets an entity tag."""
-        return (
-            response.status_code == 200
-            and "etag" not in response.headers
-            and "no-store" not in response.headers.get("cache-control", "").lower()
-        )
+        said = response.headers.get("cache-control", "")
+        return response.status_code == 200 and "no-store" not in said.lower()
 
     def set_etag(self, response: Response, body: bytes) -> str:
         """Give a response an entity tag of its body, and return it."""
         etag = self.make_etag(body)
-        response.headers["ETag"] = etag
+        response.headers.add("ETag", etag)
         return etag
 
     def conditional(
         self, environ: dict[str, Any], method: str, response: Response
     ) -> Response:
         """Turn a complete response into what the request's conditions call for."""
+        if environ.keys().isdisjoint(_CONDITIONAL):
+            return response
         if not 200 <= response.status_code < 300:
             return response
         headers = response.headers

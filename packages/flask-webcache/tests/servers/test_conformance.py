@@ -10,8 +10,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import harness
 import pytest
+
+import harness
 from harness.cache_tests import CacheTest
 from harness.cache_tests import cache_tests_origin
 from harness.cache_tests import run_cache_tests
@@ -34,7 +35,7 @@ def test_conformance(fast: str) -> None:
         ) as server,
     ):
         results = run_cache_tests(server.url)
-    print(table(results))
+    print(table(results))  # noqa: T201 - what the run is for
     failed = {
         name: test.detail
         for name, test in results.items()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from functools import lru_cache
 
 from .variants import Selection
 from .variants import matches
@@ -18,6 +20,11 @@ from .variants import matches
 
 _MAGIC = b"WC1"
 _DIGEST = 16
+# No line of a response ends early, whoever wrote what is stored.
+_LINE = re.compile(r"[^\x00-\x1f]*")
+_NOT_IN_304 = frozenset(
+    {"content-encoding", "content-language", "content-length", "content-type"}
+)
 #: No backend keeps anything longer: 30 days, in seconds.
 LONGEST = 30 * 24 * 60 * 60
 
@@ -38,8 +45,8 @@ class Entry:
     fresh_until: float
     etag: str | None = None
     last_modified: str | None = None
-    #: Whether the view set one of these itself, so that it can be asked again.
-    validator: bool = False
+    #: Whether the entity tag is the view's own, and not made here.
+    own_etag: bool = False
     #: How long after that it may be served while it is refreshed, in seconds.
     stale_while_revalidate: int = 0
     #: How long after that it may stand in for an error, in seconds, if it says so.
@@ -52,6 +59,11 @@ class Entry:
     language: str | None = None
     tags: tuple[str, ...] = ()
     salt: str = ""
+
+    @property
+    def validator(self) -> bool:
+        """Whether the view can be asked if this is still current."""
+        return self.own_etag or self.last_modified is not None
 
     @property
     def code(self) -> int:
@@ -117,6 +129,12 @@ class Metadata:
         return replace(self, vary=names, variants=kept), tuple(others[limit - 1 :])
 
 
+@lru_cache(maxsize=1024)
+def lean(lines: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return the lines that a 304 repeats (RFC 9110, section 15.4.5)."""
+    return tuple(line for line in lines if line[0].lower() not in _NOT_IN_304)
+
+
 Item = Entry | Metadata | str
 
 
@@ -154,7 +172,7 @@ def decode(data: object, name: str, secret: bytes) -> Item | None:
     size = 5 + int.from_bytes(data[1:5], "big")
     head = json.loads(data[5:size])
     if data[:1] == b"E":
-        head["headers"] = tuple((key, value) for key, value in head["headers"])
+        head["headers"] = tuple(_line(key, value) for key, value in head["headers"])
         head["vary"] = _selection(head["vary"])
         head["tags"] = tuple(head["tags"])
         return Entry(**{**head, "body": data[size:]})
@@ -165,6 +183,12 @@ def decode(data: object, name: str, secret: bytes) -> Item | None:
         )
         return Metadata(tuple(head["vary"]), head["salt"], variants, head["purged"])
     return str(head)
+
+
+def _line(name: str, value: str) -> tuple[str, str]:
+    if not _LINE.fullmatch(f"{name}: {value}"):
+        raise ValueError(name)
+    return name, value
 
 
 def _selection(pairs: list[list[str | None]]) -> Selection:

@@ -157,7 +157,7 @@ def policy(
             directives(fields.get("cache-control", "")),
             fields.get("expires"),
         )
-    date = http_date(fields.get("date", ""))
+    date = http_date(fields["date"]) if "date" in fields else None
     initial = max(0.0, received - date) if date is not None else 0.0
     if "age" in fields:
         initial = max(initial, age(fields["age"]) + delay)
@@ -202,7 +202,7 @@ def refusal(
         return Refusal.SET_COOKIE
     if authorized and not said.keys() & {"public", "must-revalidate", "s-maxage"}:
         return Refusal.AUTHORIZATION
-    if vary_names(fields.get("vary")) is None:
+    if "vary" in fields and vary_names(fields["vary"]) is None:
         return Refusal.VARY
     usable = found.born + found.lifetime > now and not _bare(said, "no-cache")
     if usable or fields.get("etag") or fields.get("last-modified"):
