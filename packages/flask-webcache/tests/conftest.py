@@ -1,6 +1,112 @@
 """Leave out the tests against real servers where the workspace's harness is absent."""
 
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
+
+import cachelib.simple
+import pytest
+from flask import Flask
+from flask import Response
+from flask import request
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_webcache import Config
+from flask_webcache import WebCache
 
 
 collect_ignore_glob = [] if find_spec("harness") else ["servers/*"]
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that the cache and its backend in memory see."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(cachelib.simple, "time", clock)
+    return clock
+
+
+class Origin:
+    """An app whose view answers what it is told to, and remembers its requests."""
+
+    def __init__(self, **options: Any) -> None:
+        fast = options.pop("fast", False)
+        self.app = Flask(__name__)
+        self.app.secret_key = "secret"
+        self.app.config["PROPAGATE_EXCEPTIONS"] = False
+        self.cache = WebCache(self.app, config=Config(**options), fast=fast)
+        self.seen: list[dict[str, str]] = []
+        self.answer: Callable[[], Any] = lambda: "nothing is planned"
+        methods = ["GET", "POST", "PUT", "DELETE"]
+        self.app.add_url_rule("/", "view", self.view, methods=methods)
+        self.app.add_url_rule("/<path:path>", "view", self.view, methods=methods)
+
+    def view(self, path: str = "") -> Any:
+        """Answer."""
+        self.seen.append(dict(request.headers))
+        return self.answer()
+
+    @property
+    def client(self) -> FlaskClient:
+        """A client without cookies of others."""
+        return self.app.test_client()
+
+    def says(
+        self,
+        cache_control: str | None = None,
+        body: str | bytes | None = None,
+        status: int = 200,
+        **fields: str,
+    ) -> None:
+        """Plan what the view answers from now on; each body tells its number."""
+
+        def answer() -> Response:
+            text = f"made {len(self.seen)}" if body is None else body
+            response = Response(text, status)
+            if cache_control is not None:
+                response.headers["Cache-Control"] = cache_control
+            for name, value in fields.items():
+                response.headers[name.replace("_", "-")] = value
+            return response
+
+        self.answer = answer
+
+    def get(self, path: str = "/", **fields: str) -> TestResponse:
+        """Make a GET with some fields."""
+        return self.client.get(path, headers=named(fields))
+
+
+def named(fields: dict[str, str]) -> dict[str, str]:
+    """Return fields with hyphens in their names."""
+    return {name.replace("_", "-"): value for name, value in fields.items()}
+
+
+@pytest.fixture
+def origin() -> Origin:
+    """An app with the cache."""
+    return Origin()
+
+
+@pytest.fixture
+def make_origin() -> type[Origin]:
+    """Makes an app with the cache as configured."""
+    return Origin

@@ -13,7 +13,9 @@ from .exceptions import SetupError
 from .exchange import EXCHANGE
 from .exchange import Exchange
 from .exchange import plain
+from .resources import NOT_MODIFIED
 from .rules.entry import Entry
+from .rules.entry import lean
 from .rules.policy import NO_WISHES
 from .rules.policy import Use
 from .rules.policy import use
@@ -85,5 +87,7 @@ class FastPath:
         now: float,
     ) -> Iterable[bytes]:
         status, headers, body = self.resources.hit(entry, environ, now)
+        if status is NOT_MODIFIED:
+            headers = [*lean(entry.headers), *headers[len(entry.headers) :]]
         start_response(status, headers)
         return [body] if environ["REQUEST_METHOD"] == "GET" else []

@@ -295,7 +295,7 @@ def ready(status: str, lines: list[tuple[str, str]], body: bytes) -> Response:
     """Return a response whose fields were checked when they were stored."""
     headers = Headers()
     headers._list = lines
-    return current_app.response_class([body] if body else b"", status, headers)
+    return current_app.response_class([body] if body else None, status, headers)
 
 
 def merged(entry: Entry, response: Response) -> Response:

@@ -21,7 +21,7 @@ from .variants import matches
 _MAGIC = b"WC1"
 _DIGEST = 16
 # No line of a response ends early, whoever wrote what is stored.
-_LINE = re.compile(r"[^\x00-\x1f]*")
+_LINE = re.compile(r"[^\x00-\x08\x0a-\x1f]*")
 _NOT_IN_304 = frozenset(
     {"content-encoding", "content-language", "content-length", "content-type"}
 )
