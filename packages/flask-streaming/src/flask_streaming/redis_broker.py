@@ -106,8 +106,8 @@ class RedisBroker:
             "retry": Retry(NoBackoff(), 1),
             "socket_timeout": TIMEOUT,
         }
-        self._redis: Any = redis.Redis.from_pool(
-            redis.BlockingConnectionPool.from_url(
+        self._redis: Any = redis.Redis(
+            connection_pool=redis.BlockingConnectionPool.from_url(
                 str(config.redis_url),
                 max_connections=config.redis_connections,
                 timeout=TIMEOUT,
