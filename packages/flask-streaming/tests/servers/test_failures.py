@@ -124,7 +124,9 @@ def test_client_leaves(servers: dict[str, harness.Server], way: str, path: str) 
     # Werkzeug's server may meet the client's absence in the middle of a chunk.
     noticed = ["ClientDisconnected"] + ["saw it leave"] * (path == "/asking")
     assert sum(after.get(name, 0) - before.get(name, 0) for name in noticed) == 1
-    assert direct.log().count("Traceback") == tracebacks
+    # Werkzeug's server looks for the rest of the request before it lets go.
+    if direct.name != "werkzeug":
+        assert direct.log().count("Traceback") == tracebacks
 
 
 @pytest.fixture(scope="module")
