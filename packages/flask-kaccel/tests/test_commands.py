@@ -192,3 +192,19 @@ def test_check_of_a_site_that_is_down(make_app: MakeApp) -> None:
     result = run(app, "check", f"{url}/send?a.txt")
     assert result.exit_code == 1
     assert "does not answer" in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("example.com/a.txt", "starts with http:// or https://"),
+        ("http://127.0.0.1:port/", "does not answer"),
+        ("http://127.0.0.1:1/a b", "does not answer"),
+        ("https://127.0.0.1:1/a", "does not answer"),
+    ],
+)
+def test_check_of_what_is_no_url(make_app: MakeApp, url: str, message: str) -> None:
+    """An address that cannot be asked is an error, not a traceback."""
+    result = run(make_app(**NGINX)[0], "check", url)
+    assert result.exit_code > 0
+    assert message in result.output

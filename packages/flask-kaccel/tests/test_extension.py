@@ -253,14 +253,30 @@ def test_wrong_arguments(
             kaccel.send_file(tree / "a.txt", **{argument: value})
 
 
-def test_request_to_the_apps_own_address(make_app: MakeApp) -> None:
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1:8000", True),
+        ("127.0.0.1:8001", False),
+        ("example.com", False),
+    ],
+)
+def test_request_to_the_apps_own_address(
+    make_app: MakeApp, host: str, own: bool
+) -> None:
     """Who asks the app itself gets the file from the app."""
     app, _ = make_app(KACCEL_HOST="127.0.0.1:8000", **NGINX)
-    client = app.test_client()
-    direct = client.get("/send?a.txt", base_url="http://127.0.0.1:8000")
-    assert not internal_headers(direct)
-    assert direct.data == b"plain\n"
-    assert client.get("/send?a.txt", base_url="http://example.com").data == b""
+    response = app.test_client().get("/send?a.txt", headers={"Host": host})
+    assert bool(internal_headers(response)) is not own
+    assert response.data == (b"plain\n" if own else b"")
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:80"])
+def test_own_address_with_the_default_port(make_app: MakeApp, host: str) -> None:
+    """The port of the scheme may be there or not."""
+    app, _ = make_app(KACCEL_HOST=host, **NGINX)
+    response = app.test_client().get("/send?a.txt", headers={"Host": host})
+    assert not internal_headers(response)
 
 
 @pytest.mark.parametrize(

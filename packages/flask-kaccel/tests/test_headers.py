@@ -103,6 +103,7 @@ def test_expires_value() -> None:
     naive = datetime(2030, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     assert expires_value(there) == expires_value(naive) == "@1893456000"
     assert expires_value(60) == "60"
+    assert expires_value(datetime(1960, 1, 1, tzinfo=UTC)) == "@0"
 
 
 @given(st.text())

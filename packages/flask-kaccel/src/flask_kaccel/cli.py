@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 import click
@@ -29,8 +30,14 @@ def nginx_command(upstream: str | None) -> None:
     click.echo(deployment.nginx_locations(upstream), nl=False)
 
 
+def _web_url(context: click.Context, parameter: click.Parameter, url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise click.BadParameter("give a URL that starts with http:// or https://")
+    return url
+
+
 @commands.command("check")
-@click.argument("url")
+@click.argument("url", callback=_web_url)
 def check_command(url: str) -> None:
     """Check a running site, given the URL of any file that it sends.
 
@@ -45,7 +52,7 @@ def check_command(url: str) -> None:
             mark = "ok  " if finding.problem is None else "FAIL"
             note = "" if finding.problem is None else f": {finding.problem}"
             click.echo(f"{mark} {finding.what}{note}")
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise click.ClickException(f"{url} does not answer: {error}") from error
     if problems:
         raise click.ClickException(f"{problems} of the checks failed")

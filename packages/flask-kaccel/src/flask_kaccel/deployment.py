@@ -14,6 +14,7 @@ from flask_kaccel.files import File
 from flask_kaccel.files import Locations
 from flask_kaccel.files import absolute
 from flask_kaccel.headers import HeaderList
+from flask_kaccel.headers import file_settings
 from flask_kaccel.headers import sendfile_value
 from flask_kaccel.nginx import SECRET_HEADER
 from flask_kaccel.nginx import app_location
@@ -33,11 +34,13 @@ class Deployment:
     """One app's configuration, made ready for requests.
 
     :param directory: where ``send_from_directory`` looks.
+    :param settings: what it tells nginx of each file.
     """
 
     config: Config
     locations: Locations
     directory: str | None
+    settings: HeaderList
 
     @classmethod
     def of(cls, config: Config, root_path: str) -> Deployment:
@@ -45,9 +48,13 @@ class Deployment:
 
         :raises ConfigError: directories or prefixes that exclude each other.
         """
-        locations = Locations(config.locations(root_path))
         files = config.files_path
-        return cls(config, locations, absolute(files, root_path) if files else None)
+        return cls(
+            config,
+            Locations(config.locations(root_path)),
+            absolute(files, root_path) if files else None,
+            file_settings(config.buffer, config.cache_expires, config.limit_rate),
+        )
 
     def server_in_front(self, environ: WSGIEnvironment) -> str | None:
         """Return the kind of server that forwarded a request, if it sends files.
@@ -63,9 +70,9 @@ class Deployment:
             given = environ.get(SECRET_VARIABLE, "").encode("latin-1")
             if not hmac.compare_digest(given, config.secret.encode()):
                 return None
-        if config.host is not None and get_host(environ) == config.host:
-            return None
-        return delivery
+        # get_host() leaves the scheme's own port out.
+        hosts = (environ.get("HTTP_HOST"), get_host(environ)) if config.host else ()
+        return None if config.host in hosts else delivery
 
     def hand_over(
         self,

@@ -138,9 +138,8 @@ class Kaccel:
         path = safe_join(deployment.directory, os.fspath(filename))
         if path is None:
             return None
-        config = deployment.config
-        accel = file_settings(config.buffer, config.cache_expires, config.limit_rate)
-        return _send(app, deployment, path, config.charset, accel, None, **options)
+        charset, accel = deployment.config.charset, deployment.settings
+        return _send(app, deployment, path, charset, accel, None, **options)
 
     def send_file(
         self,

@@ -151,7 +151,7 @@ def expires_value(expires: int | datetime) -> str:
     if not isinstance(expires, datetime):
         return str(expires)
     aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-    return f"@{int(aware.timestamp())}"
+    return f"@{max(int(aware.timestamp()), 0)}"
 
 
 def guess_mimetype(name: str) -> str:

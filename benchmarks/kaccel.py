@@ -1,0 +1,335 @@
+"""What a file costs: through nginx by us, by Flask, by a peer, and by nginx alone.
+
+Usage: python benchmarks/kaccel.py [--quick]
+
+1. One response in process, as a ratio to an empty response of the same framework:
+   microseconds of processor time, the best of interleaved rounds.
+2. Throughput and the app's own processor time, by wrk, rounds interleaved.
+3. For how long a slow client keeps a worker busy.
+
+Compare within one run only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask import Response
+from flask import send_file
+
+from flask_kaccel import Kaccel
+from flask_kaccel import nginx_locations
+
+
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent.parent / "tests"))
+
+import harness  # noqa: E402 - the workspace's, which is not installed
+
+
+KIB, MIB = 1024, 1024 * 1024
+QUICK = "--quick" in sys.argv
+FLASK = ("empty", "bare header", "ours", "ours, full path", "ours, Flask", "send_file")
+DJANGO = ("empty (Django)", "django-sendfile2")
+
+
+def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+# One response
+
+
+def flask_app(variant: str, directory: str) -> Any:
+    app = Flask(__name__)
+    app.config["KACCEL_FILES_PATH"] = directory
+    if variant != "ours, Flask":
+        app.config["KACCEL_REDIRECT_PATH"] = "/protected/"
+    kaccel = Kaccel(app)
+    path = f"{directory}/a.txt"
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Disposition": "inline; filename=a.txt",
+        "X-Accel-Redirect": "/protected/a.txt",
+    }
+    views: dict[str, Callable[[], Any]] = {
+        "empty": lambda: "",
+        "bare header": lambda: Response(headers=headers),
+        "ours": lambda: kaccel.send_from_directory("a.txt"),
+        "ours, full path": lambda: kaccel.send_file(path),
+        "ours, Flask": lambda: kaccel.send_from_directory("a.txt"),
+        "send_file": lambda: send_file(path),
+    }
+    app.add_url_rule("/", view_func=views[variant], endpoint="view")
+    return app
+
+
+def django_app(variant: str, directory: str) -> Any:
+    import django
+    from django.conf import settings
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpResponse
+    from django.urls import path
+
+    if not settings.configured:
+        urls = type(sys)("kaccel_urls")
+        settings.configure(
+            ALLOWED_HOSTS=["*"],
+            ROOT_URLCONF=urls,
+            SENDFILE_BACKEND="django_sendfile.backends.nginx",
+            SENDFILE_ROOT=directory,
+            SENDFILE_URL="/protected",
+        )
+        django.setup()
+        from django_sendfile import sendfile
+
+        urls.urlpatterns = [  # type: ignore[attr-defined]
+            path("empty", lambda _: HttpResponse()),
+            path("file", lambda request: sendfile(request, f"{directory}/a.txt")),
+        ]
+    handler = WSGIHandler()
+    url = "/file" if variant == "django-sendfile2" else "/empty"
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        return handler(environ | {"PATH_INFO": url}, start_response)
+
+    return app
+
+
+def requests(variant: str, directory: str) -> Callable[[int], float]:
+    """Return what answers a number of requests, and tells the seconds of each."""
+    from werkzeug.test import EnvironBuilder
+
+    make = django_app if variant in DJANGO else flask_app
+    app = make(variant, directory)
+    environ = EnvironBuilder("/").get_environ()
+
+    def run(times: int) -> float:
+        started = time.process_time()
+        for _ in range(times):
+            body = app(dict(environ), lambda *_: None)
+            for _chunk in body:
+                pass
+            getattr(body, "close", lambda: None)()
+        return (time.process_time() - started) / times
+
+    return run
+
+
+def one_response(directory: Path) -> None:
+    variants = list(FLASK)
+    if find_spec("django_sendfile"):
+        variants += DJANGO
+    else:
+        print("django-sendfile2 is left out; pip install django-sendfile2")
+    runs = {it: requests(it, str(directory)) for it in variants}
+    best = dict.fromkeys(variants, float("inf"))
+    for _ in range(3 if QUICK else 15):
+        for name, run in runs.items():
+            best[name] = min(best[name], run(500 if QUICK else 2000))
+    rows = []
+    for name in variants:
+        base = DJANGO[0] if name in DJANGO else FLASK[0]
+        rows.append((name, f"{best[name] * 1e6:.1f}", f"{best[name] / best[base]:.2f}"))
+    table("One response in process", ("response", "us", ": empty"), rows)
+
+
+# Throughput, and a slow client
+
+APP = """
+import os, time
+from flask import Flask, request, send_file
+from flask_kaccel import Kaccel
+app = Flask(__name__)
+app.config.from_prefixed_env("APP")
+kaccel = Kaccel(app)
+root = app.config["KACCEL_FILES_PATH"]
+busy = []
+@app.get("/ours/<name>")
+def ours(name):
+    return kaccel.send_from_directory(name)
+@app.get("/flask/<name>")
+def flask(name):
+    return send_file(f"{root}/{name}")
+@app.get("/busy")
+def last():
+    return {"busy": busy}
+class Timed:
+    def __init__(self, wsgi_app):
+        self.wsgi_app = wsgi_app
+    def __call__(self, environ, start_response):
+        started = time.perf_counter()
+        body = self.wsgi_app(environ, start_response)
+        try:
+            yield from body
+        finally:
+            getattr(body, "close", lambda: None)()
+            busy.append(time.perf_counter() - started)
+if "TIMED" in os.environ:
+    app.wsgi_app = Timed(app.wsgi_app)
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """gunicorn, and the nginx before it."""
+
+    app: harness.Server
+    nginx: harness.Server
+
+    def app_seconds(self) -> float:
+        """Return the processor time of gunicorn's worker so far."""
+        assert self.app.process is not None
+        pid = self.app.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = 0
+        for child in children:
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(") ")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def running(directory: Path, worker: str, **environ: str) -> Iterator[Site]:
+    module = directory / "kaccel_app.py"
+    module.write_text(APP)
+    files = str(directory / "files")
+    config = {"KACCEL_FILES_PATH": files, "KACCEL_REDIRECT_PATH": "/protected/"}
+    mirror = Flask(__name__)
+    mirror.config.update(config)
+    Kaccel(mirror)
+    environ |= {f"APP_{key}": value for key, value in config.items()}
+    options = ("--keep-alive", "30")
+    with harness.gunicorn(module, *options, worker=worker, environ=environ) as app:
+        text = nginx_locations(mirror, "http://app")
+        alone = f'location /alone/ {{ alias "{files}/"; }}\n'
+        http = f"upstream app {{ server {app.address}; keepalive 32; }}"
+        with harness.nginx(alone + text, http=http) as nginx:
+            yield Site(app, nginx)
+
+
+def measure(site: Site, url: str, connections: int) -> tuple[float, float, float]:
+    """Return requests and MiB per second, and the app's microseconds of each."""
+    seconds = 1 if QUICK else 3
+    before = site.app_seconds()
+    done = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    spent = site.app_seconds() - before
+    number = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    size = re.search(r"Transfer/sec:\s+([\d.]+)([KMG]B)", done.stdout)
+    assert number
+    assert size
+    scale = {"KB": 1 / 1024, "MB": 1.0, "GB": 1024.0}[size[2]]
+    each = spent / (float(number[1]) * seconds) * 1e6
+    return float(number[1]), float(size[1]) * scale, each
+
+
+def throughput(directory: Path) -> None:
+    with running(directory, "gthread") as site:
+        for file, connections in (("10k", 16), ("100m", 4)):
+            urls = {
+                "nginx alone": f"{site.nginx.url}/alone/{file}",
+                "send_file, direct": f"{site.app.url}/flask/{file}",
+                "send_file behind nginx": f"{site.nginx.url}/flask/{file}",
+                "ours": f"{site.nginx.url}/ours/{file}",
+            }
+            rounds = [
+                {
+                    variant: measure(site, url, connections)
+                    for variant, url in urls.items()
+                }
+                for _ in range(1 if QUICK else 5)
+            ]
+            rows = []
+            for variant in urls:
+                number, size, spent = map(
+                    statistics.median, zip(*(it[variant] for it in rounds), strict=True)
+                )
+                # Both of a ratio were taken in the same round, under the same load.
+                ratios = [
+                    statistics.median(it[variant][1] / it[base][1] for it in rounds)
+                    for base in ("nginx alone", "send_file behind nginx")
+                ]
+                rows.append(
+                    (
+                        variant, f"{number:,.0f}", f"{size:,.0f}", f"{ratios[0]:.3f}",
+                        f"{ratios[1]:.2f}", f"{spent:,.0f}",
+                    )
+                )  # fmt: skip
+            columns = ("through", "requests/s", "MiB/s", ": nginx alone",
+                       ": send_file behind nginx", "app's us each")  # fmt: skip
+            table(f"Throughput, {file}, {connections} connections", columns, rows)
+
+
+def download_slowly(port: int, path: str) -> None:
+    """Read 100 MiB at about 50 MiB/s."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(request.encode())
+        while True:
+            wanted = MIB
+            while wanted and (data := client.recv(wanted)):
+                wanted -= len(data)
+            if wanted:
+                return
+            time.sleep(0.02)
+
+
+def slow_client(directory: Path) -> None:
+    rows = []
+    with running(directory, "sync", TIMED="1") as site:
+        for variant, server, path in (
+            ("send_file, direct", site.app, "/flask/100m"),
+            ("send_file behind nginx", site.nginx, "/flask/100m"),
+            ("ours", site.nginx, "/ours/100m"),
+        ):
+            for _ in range(1 if QUICK else 3):
+                download_slowly(server.port, path)
+            with urllib.request.urlopen(f"{site.app.url}/busy") as reply:
+                busy = json.load(reply)["busy"]
+            taken = busy[-1:] if QUICK else busy[-3:]
+            rows.append((variant, f"{statistics.median(taken) * 1000:.1f}"))
+    table("A slow client, 100 MiB at 50 MiB/s", ("through", "worker busy, ms"), rows)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        files = directory / "files"
+        files.mkdir()
+        (files / "a.txt").write_bytes(b"x" * 100)
+        (files / "10k").write_bytes(os.urandom(10 * KIB))
+        (files / "100m").write_bytes(os.urandom(MIB) * 100)
+        one_response(files)
+        slow_client(directory)
+        if shutil.which("wrk"):
+            throughput(directory)
+        else:
+            print("Throughput is left out; apt-get install wrk")
+
+
+if __name__ == "__main__":
+    main()
