@@ -16,6 +16,8 @@ from harness.s3 import S3Server
 from harness.s3 import ceph_server
 from harness.s3 import s3_server
 from harness.s3 import tls_front
+from harness.s3_faulty import FaultyServer
+from harness.s3_faulty import faulty_server
 from harness.server import Server
 from harness.server import free_port
 from harness.server import require
@@ -30,6 +32,7 @@ from harness.wsgi import werkzeug_server
 
 __all__ = [
     "WSGI_SERVERS",
+    "FaultyServer",
     "Front",
     "RedisServer",
     "S3Server",
@@ -37,6 +40,7 @@ __all__ = [
     "apache",
     "browser",
     "ceph_server",
+    "faulty_server",
     "free_port",
     "gunicorn",
     "memcached",

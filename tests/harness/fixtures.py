@@ -67,3 +67,10 @@ def ceph_session() -> Iterator[harness.S3Server]:
     """One Ceph for the session."""
     with harness.ceph_server() as server:
         yield server
+
+
+@pytest.fixture
+def faulty(s3_session: harness.S3Server) -> Iterator[harness.FaultyServer]:
+    """The light S3 server behind a proxy that fails as it is told to."""
+    with harness.faulty_server(s3_session) as server:
+        yield server

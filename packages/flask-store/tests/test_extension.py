@@ -21,6 +21,7 @@ from flask_store import MissingDependencyError
 from flask_store import NotConfiguredError
 from flask_store import SetupError
 from flask_store import Store
+from flask_store.journal import Job
 from flask_store.stores import BaseStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.memory import MemoryStore
@@ -227,10 +228,11 @@ def test_base_store() -> None:
         lambda: store.list(),
         lambda: store.join("a"),
         lambda: store.spool("a"),
+        lambda: store.deliver(Job("1", "b", "a", "", 0)),
     ]
     for call in calls:
         # The exception has nothing to say.
-        with pytest.raises(NotImplementedError, match="^$"):
+        with pytest.raises(NotImplementedError, match=r"^$"):
             call()
     store.start()
     assert store.pending() == ()

@@ -297,6 +297,14 @@ def test_unsaved_upload_leaves_nothing(tmp_path: Path) -> None:
     assert files_below(tmp_path) == []
 
 
+def test_closed_twice(provider: LocalStore) -> None:
+    """Closing again is no error."""
+    spooled = provider.spool("a.txt")
+    spooled.close()
+    spooled.close()
+    assert spooled.closed
+
+
 # Failures of the disk.
 
 

@@ -24,6 +24,7 @@ SAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 def sample(start: str) -> str:
     """Return the sample in which a line starts like that."""
+    found: str
     (found,) = (
         it for it in SAMPLES if any(line.startswith(start) for line in it.splitlines())
     )

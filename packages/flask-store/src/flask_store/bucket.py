@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -49,20 +50,21 @@ class Bucket:
         self.config = config
         self.name = config.s3_bucket
         self._lock = threading.Lock()
-        self._client: Any = None
-        self._process = 0
+        self._clients: dict[tuple[int, int], Any] = {}
         self._dialect: Dialect | None = None
 
     @property
     def client(self) -> Any:
-        """The boto3 client, which threads share."""
+        """The boto3 client, which the threads of a process share."""
         # Two processes on one connection would mix their requests.
-        if self._process != os.getpid():
-            with self._lock:
-                if self._process != os.getpid():
-                    self._client = make_client(self.config)
-                    self._process = os.getpid()
-        return self._client
+        thread = patched_thread()
+        key = os.getpid(), thread
+        if key not in self._clients:
+            # A lock that gevent has patched may never wake another native thread.
+            with contextlib.nullcontext() if thread else self._lock:
+                if key not in self._clients:
+                    self._clients[key] = make_client(self.config)
+        return self._clients[key]
 
     @property
     def dialect(self) -> Dialect:
@@ -291,6 +293,16 @@ class ObjectReader(io.RawIOBase):
         """Give the connection back."""
         self._drop()
         super().close()
+
+
+def patched_thread() -> int:
+    """Return the native thread where gevent has patched sockets, else 0.
+
+    Such sockets belong to their thread's hub; all others are for all threads.
+    """
+    monkey: Any = sys.modules.get("gevent.monkey")
+    patched = monkey is not None and monkey.is_module_patched("socket")
+    return threading.get_native_id() if patched else 0
 
 
 def make_client(config: Config) -> Any:

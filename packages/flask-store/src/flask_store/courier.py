@@ -24,7 +24,8 @@ class Courier:
     Under a server that gevent has patched, the thread is a greenlet of its hub.
     Greenlets wait and retry; what blocks runs in native threads, so the hub goes on.
 
-    :param attempt: sends one upload; raises when it could not.
+    :param attempt: sends one upload; tells whether there was one to send, and raises
+        when it could not.
     :param passes: tells whether an error may pass with time.
     :param end: is told how it ended: with the error, or None.
     :param workers: how many uploads go at once.
@@ -32,7 +33,7 @@ class Courier:
 
     def __init__(
         self,
-        attempt: Callable[[Job], None],
+        attempt: Callable[[Job], bool],
         passes: Callable[[Exception], bool],
         end: Callable[[Job, Exception | None], None],
         workers: int,
@@ -50,10 +51,8 @@ class Courier:
 
     def start(self) -> bool:
         """Start in this process, unless it runs; return whether it was started."""
-        # A forked process has inherited the state, but not the thread.
-        if self._process == os.getpid():
-            return False
         with self._lock:
+            # A forked process has inherited the state, but not the thread.
             if self._process == os.getpid():
                 return False
             self._waiting.clear()
@@ -102,29 +101,31 @@ class Courier:
         from gevent import sleep
 
         delay = FIRST_DELAY
-        while error := threads.apply(self._try, (job,)):
-            if not self._passes(error):
+        while True:
+            sent, error = threads.apply(self._try, (job,))
+            if error is None or not self._passes(error):
                 break
             logger.warning("%s; trying again in %.1f s", error, delay)
             # Not all processes at once.
             sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - no secret
             delay = min(2 * delay, LONGEST_DELAY)
-        self._finish(job, error)
-
-    def _try(self, job: Job) -> Exception | None:
-        """Send; return the error, as gevent prints what its threads raise."""
-        try:
-            self._attempt(job)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            return error
-        return None
-
-    def _finish(self, job: Job, error: Exception | None) -> None:
-        try:
-            self._end(job, error)
-        except Exception:
-            logger.exception("a receiver failed for %s", job.name)
+        # What another process sends is its to tell.
+        if sent or error is not None:
+            self._tell(job, error)
         with self._lock:
             self._open -= 1
             if not self._open:
                 self._idle.set()
+
+    def _try(self, job: Job) -> tuple[bool, Exception | None]:
+        """Send; return the error, as gevent prints what its threads raise."""
+        try:
+            return self._attempt(job), None
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            return False, error
+
+    def _tell(self, job: Job, error: Exception | None) -> None:
+        try:
+            self._end(job, error)
+        except Exception:
+            logger.exception("a receiver failed for %s", job.name)

@@ -227,15 +227,11 @@ class ProviderContract:
         assert proposed.endswith(".txt")
 
 
-class OneWay(io.RawIOBase):
+class OneWay:
     """A stream that cannot go back."""
 
     def __init__(self, data: bytes) -> None:
         self._chunks: Iterator[bytes] = iter([data[:4], data[4:]])
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - a stream's
         """Return the next chunk."""

@@ -137,8 +137,9 @@ class BaseStore:
         """Return the saves that are acknowledged and wait to be sent."""
         return ()
 
-    def deliver(self, job: Job) -> None:
-        """Send one of them now."""
+    def deliver(self, job: Job) -> bool:
+        """Send one of them now, unless it is sent; return whether it was to send."""
+        raise NotImplementedError
 
     def check(self, *, clean: bool = False) -> Generator[str]:  # noqa: ARG002
         """Try out what saving needs, and yield what there is to say.

@@ -186,7 +186,6 @@ class S3Store(BaseStore):
         :param expires: the seconds for which S3 takes it.
         """
         name = self.full_name(names.unique(names.clean(filename)))
-        content_type = serving.content_type(name)
         fields = {"Content-Type": serving.content_type(name)}
         if not serving.is_inline(fields["Content-Type"]):
             # Not all servers keep the disposition of a form, so the type says it too.
@@ -292,22 +291,21 @@ class S3GeventStore(S3Store):
         """Return the uploads to this bucket that wait."""
         return [job for job in self.journal.pending() if job.bucket == self.bucket.name]
 
-    def deliver(self, job: Job) -> None:
-        """Send an upload now, unless somebody else does."""
-        with (
-            self.journal.claim(job) as body,
-            failing_as("save", job.name),
-        ):
-            if body is not None:
-                self.bucket.create(
-                    self.key(job.name),
-                    body,
-                    job.size,
-                    job.id,
-                    condition=False,
-                    headers=object_headers(job.content_type),
-                )
-                self.journal.remove(job)
+    def deliver(self, job: Job) -> bool:
+        """Send an upload now, unless it was sent or somebody else sends it."""
+        with self.journal.claim(job) as body, failing_as("save", job.name):
+            if body is None:
+                return False
+            self.bucket.create(
+                self.key(job.name),
+                body,
+                job.size,
+                job.id,
+                condition=False,
+                headers=object_headers(job.content_type),
+            )
+            self.journal.remove(job)
+        return True
 
     def check(self, *, clean: bool = False) -> Generator[str]:
         """Check the bucket and the spool."""

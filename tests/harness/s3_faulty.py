@@ -16,10 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-import harness
-import pytest
-
-from flask_store.config import MIB
+from harness.s3 import S3Server
 
 
 #: What a fault does with a request: ``"drop"`` it, ``"lose"`` the answer, ``"strip"``
@@ -31,7 +28,7 @@ Fault = Callable[[str, str], str | int | None]
 class FaultyServer:
     """A proxy that treats requests as its fault says."""
 
-    server: harness.S3Server
+    server: S3Server
     port: int
     fault: Fault = lambda method, path: None
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -61,7 +58,7 @@ class FaultyServer:
             **self.server.config,
             "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "STORE_PATH": f"/tests/{uuid.uuid4().hex}/",
-            "STORE_S3_MULTIPART_THRESHOLD": 5 * MIB,
+            "STORE_S3_MULTIPART_THRESHOLD": 5 << 20,
         }
 
 
@@ -143,7 +140,7 @@ def make_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def faulty_server(server: harness.S3Server) -> Iterator[FaultyServer]:
+def faulty_server(server: S3Server) -> Iterator[FaultyServer]:
     """Run a proxy in front of a server."""
     faulty = FaultyServer(server, 0)
     with ThreadingHTTPServer(("127.0.0.1", 0), make_handler(faulty)) as proxy:
@@ -155,10 +152,3 @@ def faulty_server(server: harness.S3Server) -> Iterator[FaultyServer]:
         finally:
             proxy.shutdown()
             thread.join()
-
-
-@pytest.fixture
-def faulty(s3_session: harness.S3Server) -> Iterator[FaultyServer]:
-    """The light server behind a proxy that fails as it is told to."""
-    with faulty_server(s3_session) as server:
-        yield server
