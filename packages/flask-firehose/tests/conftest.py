@@ -1,9 +1,12 @@
-"""An app, and the tests against real servers where the workspace's harness is."""
+"""Apps, in process and under real servers where the workspace's harness is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
@@ -14,7 +17,84 @@ from flask_firehose import Connector
 from flask_firehose import Firehose
 
 
+if TYPE_CHECKING:
+    from harness import Server
+
 collect_ignore_glob = [] if find_spec("harness") else ["servers/*"]
+
+APP = """\
+import time
+
+from flask import Flask, Response, render_template_string, request
+from flask_firehose import Firehose, hints, push, push_static, send_early_hints
+
+app = Flask(__name__)
+app.config.from_prefixed_env("APP")
+Firehose(app, connector=None)
+PAGE = "<!doctype html><title>Page</title>{}<p>Page"
+LOG = []
+CSS = '<link rel="stylesheet" href="{{ push_static(\\'main.css\\') }}">'
+
+
+@app.before_request
+def log():
+    LOG.append((request.path, time.monotonic()))
+
+
+@app.get("/log")
+def logged():
+    return LOG
+
+
+@app.get("/")
+def page():
+    for number in range(request.args.get("count", 0, int)):
+        push(f"/static/image-{number:03}.png")
+    for url in request.args.getlist("u"):
+        push(url, rel=request.args.get("rel"))
+    if "set" in request.args:
+        push("/a.png", imagesrcset=request.args["set"])
+    return PAGE.format("")
+
+
+@app.get("/status/<int:code>")
+def status(code):
+    push("/static/main.css")
+    return PAGE.format(""), code, {"Location": "/"} if code == 302 else {}
+
+
+@app.get("/declared")
+@hints("/static/main.css")
+def declared():
+    time.sleep(request.args.get("seconds", 0, float))
+    return render_template_string(PAGE.format(CSS))
+
+
+@app.get("/learned")
+def learned():
+    time.sleep(request.args.get("seconds", 0, float))
+    return render_template_string(PAGE.format(CSS))
+
+
+@app.get("/explicit")
+def explicit():
+    send_early_hints("/static/main.css")
+    send_early_hints("/static/main.js")
+    time.sleep(request.args.get("seconds", 0, float))
+    return PAGE.format("")
+
+
+@app.get("/plain")
+def plain():
+    time.sleep(request.args.get("seconds", 0, float))
+    return PAGE.format('<link rel="stylesheet" href="/static/main.css">')
+
+
+@app.get("/static/main.css", endpoint="css")
+def css():
+    return Response("p { color: green }", mimetype="text/css",
+                    headers={"Cache-Control": "max-age=60"})
+"""
 
 
 @pytest.fixture
@@ -35,3 +115,30 @@ def make_app() -> Callable[..., Flask]:
         return app
 
     return make
+
+
+@pytest.fixture(scope="session")
+def app_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's file."""
+    file = tmp_path_factory.mktemp("firehose") / "firehose_app.py"
+    file.write_text(APP)
+    return file
+
+
+@pytest.fixture(scope="session")
+def server(app_file: Path) -> Iterator[Server]:
+    """The app under gunicorn, with early hints."""
+    import harness
+
+    environ = {"APP_FIREHOSE_EARLY_HINTS": "true"}
+    with harness.gunicorn(app_file, worker="gthread", environ=environ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def late_server(app_file: Path) -> Iterator[Server]:
+    """The app under gunicorn, without early hints."""
+    import harness
+
+    with harness.gunicorn(app_file, worker="gthread") as server:
+        yield server

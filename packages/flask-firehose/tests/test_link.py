@@ -104,7 +104,8 @@ GIVEN: dict[str, tuple[dict[str, Any], str]] = {
     "preconnect": ({"rel": "preconnect"}, "rel=preconnect"),
     "upper case": ({"as": "STYLE"}, "rel=preload; as=style"),
     "flag": ({"nopush": True}, "rel=preload; nopush"),
-    "flag off": ({"nopush": None}, "rel=preload"),
+    "flag off": ({"nopush": False}, "rel=preload"),
+    "not given": ({"nopush": None, "as_": None, "rel": None}, "rel=preload"),
     "anonymous": ({"crossorigin": "anonymous"}, "rel=preload; crossorigin"),
     "crossorigin in html": ({"crossorigin": ""}, "rel=preload; crossorigin"),
     "credentials": (
@@ -150,7 +151,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown attribute": ({"colour": "red"}, "the attributes are rel, as"),
     "unknown rel": ({"rel": "stylesheet"}, "use preload, "),
     "empty rel": ({"rel": ""}, "use preload, "),
-    "no rel": ({"rel": None}, "use preload, "),
+    "no rel": ({"rel": False}, "use preload, "),
 }
 
 
@@ -201,7 +202,7 @@ def test_kind(
 
 HEADER = re.compile(
     r"<(/|https?://)[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]*>; rel=preload"
-    r"(; [a-z]+(=([A-Za-z0-9.+-]+|\"[ !#-;=?-\[\]-~]+\"))?)*"
+    r"(; [a-z]+(=([A-Za-z0-9._+-]+|\"[ !#-;=?-\[\]-~]+\"))?)*"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from flask_firehose.link import Link
@@ -31,25 +32,28 @@ def may_send(environ: Mapping[str, Any]) -> bool:
     )
 
 
-def is_shared(cache_control: str) -> bool:
+def is_shared(cache_control: Sequence[str]) -> bool:
     """Tell whether caches may keep a response for everyone (RFC 9111, section 3)."""
-    directives = cache_control.lower()
+    if not cache_control:
+        return False
+    directives = ",".join(cache_control).lower()
     return any(name in directives for name in ("public", "s-maxage", "max-age")) and (
         "private" not in directives and "no-store" not in directives
     )
 
 
-def is_personal(environ: Mapping[str, Any], cache_control: str) -> bool:
+def is_personal(environ: Mapping[str, Any], cache_control: Sequence[str]) -> bool:
     """Tell whether a page may have been made for one user.
 
     A request without cookies and credentials comes from nobody in particular.
     """
+    directives = ",".join(cache_control).lower()
     return (
         "HTTP_COOKIE" in environ
         or "HTTP_AUTHORIZATION" in environ
         or "REMOTE_USER" in environ
-        or "private" in cache_control
-        or "no-store" in cache_control
+        or "private" in directives
+        or "no-store" in directives
     )
 
 

@@ -44,7 +44,7 @@ from flask_firehose.link import Link
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Call = tuple[str | Link, tuple[str, ...], dict[str, Any]]
+Call = tuple[str | Link, tuple[str, ...], str | None, str | bool | None, dict[str, Any]]
 
 NAME = "firehose"
 #: Where a request keeps its page. Flask's ``g`` is one for all requests that are
@@ -55,6 +55,7 @@ logger = logging.getLogger("flask_firehose")
 # What stands behind a proxy, without the cost of going through it.
 _make = functools.lru_cache(maxsize=1024)(Link.make)
 _request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
 _session: Callable[[], SessionMixin] = session._get_current_object  # type: ignore[attr-defined]
 
 
@@ -82,7 +83,7 @@ class Connector:
 
     def get_pushed(self) -> set[str]:
         """Return the URLs that the client was sent and that have not expired."""
-        return set(self._sent(int(time.time())))
+        return set().union(*self._sent(int(time.time())).values())
 
     def set_pushed(self, inset: set[str]) -> None:
         """Remember the URLs that the client was sent, the latest that fit.
@@ -90,10 +91,8 @@ class Connector:
         :param inset: all of them, those of earlier requests too.
         """
         now = int(time.time())
-        sent = {url: at for url, at in self._sent(now).items() if url in inset}
-        sent |= dict.fromkeys(sorted(inset - sent.keys()), now)
-        record = tracker.pack(sent)
-        if record == _session().get(self.variable):
+        record = tracker.pack(tracker.replaced(self._sent(now), inset, now))
+        if record == _session().get(self.variable, ""):
             return
         try:
             _session()[self.variable] = record
@@ -106,7 +105,7 @@ class Connector:
                     "set SECRET_KEY, or turn tracking off with connector=None"
                 )
 
-    def _sent(self, now: int) -> dict[str, int]:
+    def _sent(self, now: int) -> tracker.Sent:
         return tracker.unpack(_session().get(self.variable), now - self.lifetime)
 
 
@@ -233,13 +232,13 @@ class _State:
 
     def learn(self, page: _Page, response: Response) -> None:
         """Learn from a page, unless a cache kept it and its view did not run."""
-        if page.lesson is not None and "Age" not in response.headers:
+        if self.config.learn and "Age" not in response.headers:
             self.learned.learn(
                 page.lesson,
                 self.pushed(page).links,
                 _static_prefixes(),
                 personal=is_personal(
-                    request.environ, response.headers.get("Cache-Control", "")
+                    request.environ, response.headers.getlist("Cache-Control")
                 ),
             )
 
@@ -249,7 +248,7 @@ class _State:
         present = headers.getlist("Link")
         connector = self.connector
         # What caches may keep for everyone is the same for everyone.
-        if connector and is_shared(", ".join(headers.getlist("Cache-Control"))):
+        if connector and is_shared(headers.getlist("Cache-Control")):
             connector = None
         known = _known(connector) if connector else set()
         selection = self.pushed(page).selection
@@ -278,9 +277,13 @@ def _equal(calls: list[Call], others: list[Call]) -> bool:
 def _links(calls: Iterable[Call]) -> Collection[Link]:
     """Return the links, each once; log what is none."""
     links: dict[str, Link] = {}
-    for url, flags, attributes in calls:
+    for url, flags, rel, as_, attributes in calls:
         try:
-            link = url if isinstance(url, Link) else _make(url, *flags, **attributes)
+            link = (
+                url
+                if isinstance(url, Link)
+                else _make(url, *flags, rel=rel, as_=as_, **attributes)
+            )
         except Exception as error:  # noqa: BLE001 - no input is worth the page
             logger.warning("%s: pushing %.99r failed: %s", request.path, url, error)
         else:
@@ -323,29 +326,9 @@ class _Page(list[Call]):
     They are made into links when it is done: mostly there is nothing new to make.
     """
 
-    __slots__ = ("lesson", "state")
-
-    def __init__(self, state: _State) -> None:
-        super().__init__()
-        self.state = state
-        #: Under which name the links are learned, if they are.
-        self.lesson: tuple[str, str | None] | None = None
-
-    def finish(self, response: Response) -> Response:
-        """Let a response take the links along if it is a page that arrived."""
-        current = _request()
-        delattr(current, KEY)
-        config = self.state.config
-        if (
-            200 <= response.status_code < 300
-            and current.method in {"GET", "HEAD"}
-            and response.mimetype in config.mimetypes
-        ):
-            if config.learn:
-                self.state.learn(self, response)
-            if self:
-                self.state.attach(self, response)
-        return response
+    state: _State
+    #: Under which name the links are learned, if they are.
+    lesson: tuple[str, str | None] | None = None
 
 
 def _page() -> _Page:
@@ -362,19 +345,36 @@ def _page() -> _Page:
         ) from None
     page: _Page | None = getattr(current, KEY, None)
     if page is None:
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        state = app.extensions.get(NAME)
-        if state is None:
+        app = _app()
+        if NAME not in app.extensions:
             raise SetupError(
                 f"the app {app.name!r} has no Firehose: set it up with "
                 "Firehose().init_app(app)"
             )
-        page = _Page(state)
+        page = _Page()
+        page.state = app.extensions[NAME]
         setattr(current, KEY, page)
         # These functions run before an app's after_request functions, so that a
         # cache among those keeps the links whatever the order of set-up.
-        after_this_request(page.finish)
+        after_this_request(_finish)
     return page
+
+
+def _finish(response: Response) -> Response:
+    """Let a response take the links along if it is a page that arrived."""
+    current = _request()
+    page: _Page = getattr(current, KEY)
+    delattr(current, KEY)
+    if (
+        200 <= response.status_code < 300
+        and current.method in {"GET", "HEAD"}
+        and response.mimetype in page.state.config.mimetypes
+    ):
+        if page.lesson is not None:
+            page.state.learn(page, response)
+        if page:
+            page.state.attach(page, response)
+    return response
 
 
 def _warn_of_late(exception: BaseException | None) -> None:
@@ -384,25 +384,35 @@ def _warn_of_late(exception: BaseException | None) -> None:
         logger.warning(
             "%s: pushed too late, the response had begun: %s",
             request.path,
-            ", ".join(str(url) for url, _, _ in page),
+            ", ".join(str(url) for url, *_ in page),
         )
 
 
-def push(url: str, *args: str, **kwargs: Any) -> str:
+def push(
+    url: str,
+    *args: str,
+    rel: str | None = None,
+    as_: str | bool | None = None,
+    **kwargs: Any,
+) -> str:
     """Push a URL with the page being made, and return it as it came.
 
     A URL or attribute that no header should carry is logged and left out: no
     input is worth the page.
 
     :param args: attributes without a value, such as ``"nopush"``.
-    :param kwargs: ``rel``, ``as`` or ``as_``, and the others of :meth:`Link.make`.
+    :param rel: ``preload`` unless given.
+    :param as_: what the URL is, where its extension does not tell; ``as`` in Jinja.
+    :param kwargs: the other attributes of :meth:`Link.make`.
     :raises SetupError: there is no request, or no extension in its app.
     """
     try:
-        page: _Page = _request()._flask_firehose  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):
+        page = getattr(_request(), KEY, None)
+    except RuntimeError:
+        page = None
+    if page is None:
         page = _page()
-    page.append((url, args, kwargs))
+    page.append((url, args, rel, as_, kwargs))
     return url
 
 
@@ -446,7 +456,7 @@ def hints(*links: str | Link) -> Callable[[Callable[P, R]], Callable[P, R]]:
     :raises LinkError: a link cannot be sent safely.
     """
     made = [link if isinstance(link, Link) else Link.make(link) for link in links]
-    calls: list[Call] = [(link, (), {}) for link in made]
+    calls: list[Call] = [(link, (), None, None, {}) for link in made]
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)

@@ -99,12 +99,15 @@ class Link:
         :param attributes: ``rel`` (``preload`` unless given), ``as`` or ``as_``,
             ``type``, ``crossorigin``, ``fetchpriority``, ``integrity``,
             ``imagesrcset``, ``imagesizes``, ``media``, ``nonce``, ``nopush``;
-            None and False leave one out, also one that would be inferred.
+            False leaves one out that would be inferred.
         :raises LinkError: the link cannot be sent safely.
         """
         target = _target(url)
-        given = {name.rstrip("_"): value for name, value in attributes.items()}
-        given |= dict.fromkeys(flags, True)
+        given = {
+            name.rstrip("_"): value
+            for name, value in attributes.items()
+            if value is not None
+        } | dict.fromkeys(flags, True)
         rel = _relation(given.pop("rel", "preload"))
         kinds = set(rel.split())
         pairs = tuple(_checked(_completed(target, kinds, given)))

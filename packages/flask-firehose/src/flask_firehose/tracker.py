@@ -1,56 +1,56 @@
 """Remember, in little space, what a client was sent.
 
-The record is a list of groups, ``[seconds, url, url, …]``, the oldest first, so
-that the time is written once for all the links of a page.
+The record is one string, since a session is written item by item: groups joined by
+``|``, the oldest first, each the seconds of the time and the URLs, joined by spaces.
+Neither character is in a percent-encoded URL.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection
 
 
-#: The longest record, as JSON. In base 64, with its key and the signature of a
-#: session that held nothing else, it lengthens a cookie by less than 1 KiB.
+#: The longest record. In base 64, with its key and the signature of a session that
+#: held nothing else, it lengthens a cookie by less than 1 KiB.
 MAX_BYTES = 700
-#: The brackets, the commas and the ten digits of a group's time.
-GROUP_BYTES = 14
+#: A longer URL would cost too many others their place.
+MAX_URL = 300
+
+#: The URLs that were sent at a time, in seconds; the oldest first.
+Sent = dict[int, list[str]]
 
 
-def unpack(record: object, oldest: int) -> dict[str, int]:
-    """Return when each URL was sent, the oldest first.
+def unpack(record: object, oldest: int) -> Sent:
+    """Return what a record holds.
 
     What is not a record, as an earlier version or a foreign app may have left it,
     is taken for nothing.
 
     :param oldest: the time in seconds before which an entry has expired.
     """
-    return {
-        url: group[0]
-        for group in (record if isinstance(record, list) else ())
-        if isinstance(group, list) and group and isinstance(group[0], int)
-        if group[0] >= oldest
-        for url in group[1:]
-        if isinstance(url, str)
-    }
+    sent: Sent = {}
+    for group in record.split("|") if isinstance(record, str) else ():
+        seconds, *urls = group.split(" ")
+        if seconds.isdecimal() and int(seconds) >= oldest:
+            sent[int(seconds)] = urls
+    return sent
 
 
-def pack(sent: dict[str, int]) -> list[list[int | str]]:
-    """Return the record of what was sent, without the oldest that do not fit.
+def pack(sent: Sent) -> str:
+    """Return the record of what was sent, without the oldest that do not fit."""
+    groups = [[str(seconds), *urls] for seconds, urls in sent.items() if urls]
+    record = "|".join(map(" ".join, groups))
+    while len(record) > MAX_BYTES:
+        del groups[0][1]
+        if len(groups[0]) == 1:
+            del groups[0]
+        record = "|".join(map(" ".join, groups))
+    return record
 
-    :param sent: when each URL was sent, the oldest first.
-    """
-    groups: list[list[int | str]] = []
-    room = MAX_BYTES
-    for url, seconds in reversed(sent.items()):
-        starts = not groups or groups[-1][0] != seconds
-        size = len(json.dumps(url)) + 1
-        if size + GROUP_BYTES > MAX_BYTES:
-            continue
-        size += starts * GROUP_BYTES
-        if size > room:
-            break
-        if starts:
-            groups.append([seconds])
-        groups[-1].append(url)
-        room -= size
-    return [[group[0], *group[:0:-1]] for group in reversed(groups)]
+
+def replaced(sent: Sent, urls: Collection[str], now: int) -> Sent:
+    """Return what was sent when the URLs are those that were, until now."""
+    new = set(urls).difference(*sent.values())
+    kept = {at: [url for url in group if url in urls] for at, group in sent.items()}
+    kept[now] = [*kept.get(now, ()), *sorted(url for url in new if len(url) <= MAX_URL)]
+    return kept
