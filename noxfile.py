@@ -133,6 +133,14 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Print how flask-webcache fares in the public HTTP cache tests."""
+    install_workspace(session, "tests")
+    test = "packages/flask-webcache/tests/servers/test_conformance.py"
+    session.run("pytest", "-q", "-s", test)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the site from the READMEs into ``dist/docs``."""
     session.install(*group("docs"))
