@@ -30,7 +30,7 @@ def nginx_command(upstream: str | None) -> None:
     click.echo(deployment.nginx_locations(upstream), nl=False)
 
 
-def _web_url(context: click.Context, parameter: click.Parameter, url: str) -> str:
+def _web_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter("give a URL that starts with http:// or https://")
     return url

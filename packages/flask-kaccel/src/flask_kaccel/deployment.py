@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from werkzeug.http import http_date
-from werkzeug.wsgi import get_host
 
 from flask_kaccel.config import Config
 from flask_kaccel.files import File
@@ -22,9 +21,8 @@ from flask_kaccel.nginx import locations_text
 
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.wrappers import Request
 
-SECRET_VARIABLE = f"HTTP_{SECRET_HEADER.upper().replace('-', '_')}"
 #: nginx closes its connection to the app over any other length.
 NO_LENGTH = ("Content-Length", "0")
 
@@ -56,7 +54,7 @@ class Deployment:
             file_settings(config.buffer, config.cache_expires, config.limit_rate),
         )
 
-    def server_in_front(self, environ: WSGIEnvironment) -> str | None:
+    def server_in_front(self, request: Request) -> str | None:
         """Return the kind of server that forwarded a request, if it sends files.
 
         What a client may send along decides nothing: the configuration says which
@@ -67,17 +65,17 @@ class Deployment:
         if delivery == "flask":
             return None
         if config.secret is not None:
-            given = environ.get(SECRET_VARIABLE, "").encode("latin-1")
+            given = request.headers.get(SECRET_HEADER, "").encode("latin-1")
             if not hmac.compare_digest(given, config.secret.encode()):
                 return None
-        # get_host() leaves the scheme's own port out.
-        hosts = (environ.get("HTTP_HOST"), get_host(environ)) if config.host else ()
+        # ``host`` leaves the scheme's own port out.
+        hosts = (request.headers.get("Host"), request.host) if config.host else ()
         return None if config.host in hosts else delivery
 
     def hand_over(
         self,
         file: File,
-        environ: WSGIEnvironment,
+        request: Request,
         redirect: str | None = None,
         accel: HeaderList = (),
     ) -> HeaderList | None:
@@ -87,7 +85,7 @@ class Deployment:
         :param accel: settings that only nginx reads.
         """
         location = file.location
-        server = None if location is None else self.server_in_front(environ)
+        server = None if location is None else self.server_in_front(request)
         if server == "nginx" and location is not None and location.prefix is not None:
             uri = location.uri(file.path, redirect)
             return [*accel, ("X-Accel-Redirect", uri), NO_LENGTH]

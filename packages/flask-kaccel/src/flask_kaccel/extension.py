@@ -207,7 +207,7 @@ class Kaccel:
         if internal is None:
             return None
         REDIRECT.check("uri", internal)
-        if deployment.server_in_front(request.environ) != "nginx":
+        if deployment.server_in_front(request) != "nginx":
             return None
         response = app.response_class(
             no_body(),
@@ -236,7 +236,7 @@ class Kaccel:
         :raises InvalidValueError: a value that nginx would ignore.
         """
         accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
-        if _deployment(_app()).server_in_front(request.environ) == "nginx":
+        if _deployment(_app()).server_in_front(request) == "nginx":
             response.headers.update(accel)
         return response
 
@@ -298,7 +298,7 @@ def _send(
         ("Content-Disposition", content_disposition(name, as_attachment=as_attachment)),
         ("Cache-Control", cache_control(max_age)),
     ]
-    handed = deployment.hand_over(file, request.environ, redirect, accel)
+    handed = deployment.hand_over(file, request, redirect, accel)
     if handed is not None:
         if charset not in (None, DEFAULT_CHARSET) and "charset=" in kind:
             headers.append(("X-Accel-Charset", charset))
@@ -334,7 +334,7 @@ def _deliver_named(response: Response) -> Response:
     if file is None:
         response.status_code = 404
         set_empty(response)
-    elif (handed := deployment.hand_over(file, request.environ)) is None:
+    elif (handed := deployment.hand_over(file, request)) is None:
         send_or_miss(response, file, request.environ)
     else:
         for name in REPLACED:

@@ -15,6 +15,7 @@ from flask_kaccel.files import File
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
     from _typeshed.wsgi import WSGIEnvironment
+    from werkzeug.datastructures import Headers
     from werkzeug.wrappers import Request
     from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -48,7 +49,14 @@ class FileResponse(Response):
                 if name.lower().startswith(("x-accel-", "x-sendfile")):
                     del self.headers[name]
             send_or_miss(self, self.file, environ)
+            self.file = None
         return super().__call__(environ, start_response)
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return the headers as they are where they were made for a server in front."""
+        if self.file is not None:
+            return self.headers
+        return super().get_wsgi_headers(environ)
 
 
 @cache
