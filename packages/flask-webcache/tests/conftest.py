@@ -75,6 +75,7 @@ class Origin:
         cache_control: str | None = None,
         body: str | bytes | None = None,
         status: int = 200,
+        headers: dict[str, str] | None = None,
         **fields: str,
     ) -> None:
         """Plan what the view answers from now on; each body tells its number."""
@@ -84,8 +85,7 @@ class Origin:
             response = Response(text, status)
             if cache_control is not None:
                 response.headers["Cache-Control"] = cache_control
-            for name, value in fields.items():
-                response.headers[name.replace("_", "-")] = value
+            response.headers.update({**(headers or {}), **named(fields)})
             return response
 
         self.answer = answer

@@ -17,7 +17,10 @@ from flask_webcache.rules import fields
         ("max-age=60, Public", {"max-age": "60", "public": None}),
         ('max-age="60"', {"max-age": "60"}),
         ("max-age='60'", {"max-age": "'60'"}),
-        ('x="max-age=9, private", max-age=1', {"x": "max-age=9, private", "max-age": "1"}),
+        (
+            'x="max-age=9, private", max-age=1',
+            {"x": "max-age=9, private", "max-age": "1"},
+        ),
         ("max-age=1, max-age=9", {"max-age": "1"}),
         ("max-age =9", {"max-age ": "9"}),
         (" , ,no-store,", {"no-store": None}),
@@ -25,7 +28,7 @@ from flask_webcache.rules import fields
         ('x="open', {"x": '"open'}),
         ('"', {'"': None}),
     ],
-)  # fmt: skip
+)
 def test_directives(value: str, expected: dict[str, str | None]) -> None:
     """Cache-Control is split outside of quotes; the first of duplicates counts."""
     assert fields.directives(value) == expected
@@ -37,7 +40,10 @@ def test_directives(value: str, expected: dict[str, str | None]) -> None:
         ("max-age=60", {"max-age": "60"}),
         ("foobar, max-age=60", {"foobar": None, "max-age": "60"}),
         ("max-age=60;a=1, private;b", {"max-age": "60", "private": None}),
-        ('private="a", x=(1 2;a "b"), y=:aGk=:, z=1.5', {"private": None, "x": None, "y": None, "z": None}),
+        (
+            'private="a", x=(1 2;a "b"), y=:aGk=:, z=1.5',
+            {"private": None, "x": None, "y": None, "z": None},
+        ),
         ("no-store=?0, private=?1", {"private": None}),
         ("max-age=1, max-age=9", {"max-age": "9"}),
         ('max-age="60"', {}),
@@ -49,7 +55,7 @@ def test_directives(value: str, expected: dict[str, str | None]) -> None:
         ("MaX-aGe=60", None),
         ("a b", None),
     ],
-)  # fmt: skip
+)
 def test_targeted(value: str, expected: dict[str, str | None] | None) -> None:
     """A targeted field is a structured dictionary, or it is ignored (RFC 9213)."""
     assert fields.targeted(value) == expected
@@ -58,11 +64,21 @@ def test_targeted(value: str, expected: dict[str, str | None] | None) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("0", 0), ("003600", 3600), ("0" * 5000 + "7", 7), ("9" * 5000, fields.FOREVER),
-        ("2147483649", fields.FOREVER), ("-1", None), ("1.0", None), ("a1", None),
-        ("1a", None), ("", None), (None, None), ("²", None), ("١", None),
+        ("0", 0),
+        ("003600", 3600),
+        ("0" * 5000 + "7", 7),
+        ("9" * 5000, fields.FOREVER),
+        ("2147483649", fields.FOREVER),
+        ("-1", None),
+        ("1.0", None),
+        ("a1", None),
+        ("1a", None),
+        ("", None),
+        (None, None),
+        ("²", None),
+        ("١", None),
     ],
-)  # fmt: skip
+)
 def test_seconds(value: str | None, expected: int | None) -> None:
     """Delta-seconds are digits and nothing else."""
     assert fields.seconds(value) == expected
@@ -71,10 +87,17 @@ def test_seconds(value: str | None, expected: int | None) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("7200", 7200), ("7200,0", 7200), ("0, 7200", 0), ("abc", 0), ("-7200", 0),
-        ("7200.0", 0), ("7200;foo=bar", 0), ("2147483648", 2**31), ("99999999999", 2**31),
+        ("7200", 7200),
+        ("7200,0", 7200),
+        ("0, 7200", 0),
+        ("abc", 0),
+        ("-7200", 0),
+        ("7200.0", 0),
+        ("7200;foo=bar", 0),
+        ("2147483648", 2**31),
+        ("99999999999", 2**31),
     ],
-)  # fmt: skip
+)
 def test_age(value: str, expected: int) -> None:
     """The first member of Age counts; an invalid one is ignored (RFC 9111, 5.1)."""
     assert fields.age(value) == expected
@@ -85,10 +108,19 @@ def test_age(value: str, expected: int) -> None:
     [
         ("Thu, 18 Aug 2050 02:01:18 GMT", datetime(2050, 8, 18, 2, 1, 18, tzinfo=UTC)),
         ("THU, 18 AUG 2050 02:01:18 gMT", datetime(2050, 8, 18, 2, 1, 18, tzinfo=UTC)),
-        ("Thursday, 18-Aug-50 02:01:18 GMT", datetime(2050, 8, 18, 2, 1, 18, tzinfo=UTC)),
-        ("Sunday, 06-Nov-94 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        (
+            "Thursday, 18-Aug-50 02:01:18 GMT",
+            datetime(2050, 8, 18, 2, 1, 18, tzinfo=UTC),
+        ),
+        (
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC),
+        ),
         ("Thu Aug  8 02:01:18 2050", datetime(2050, 8, 8, 2, 1, 18, tzinfo=UTC)),
-        ("Sun, 21 Nov 2286 04:46:39 GMT", datetime(2286, 11, 21, 4, 46, 39, tzinfo=UTC)),
+        (
+            "Sun, 21 Nov 2286 04:46:39 GMT",
+            datetime(2286, 11, 21, 4, 46, 39, tzinfo=UTC),
+        ),
         ("0", None),
         ("", None),
         ("Thu, 18 Aug 2050 02:01:18 UTC", None),
@@ -106,7 +138,7 @@ def test_age(value: str, expected: int) -> None:
         ("Thu, 18 Aug 2050 02:01:61 GMT", None),
         ("Thu, 18 Aug 2050 2:01:18 GMT, Thu, 18 Aug 2050 2:01:19 GMT", None),
     ],
-)  # fmt: skip
+)
 def test_http_date(value: str, expected: datetime | None) -> None:
     """The three formats are dates, in any case; all else is invalid."""
     assert fields.http_date(value) == (expected and expected.timestamp())

@@ -32,10 +32,13 @@ def key(url: str, **options: object) -> str:
         ({"PATH_INFO": "/a 1 b 0 "}, {"PATH_INFO": "/a", "QUERY_STRING": "b 0 "}),
         ({"SCRIPT_NAME": "/a", "PATH_INFO": "/b"}, {"PATH_INFO": "/b"}),
         ({"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2Fb"}, {"PATH_INFO": "/a/b"}),
-        ({"PATH_INFO": "/a%2Fb", "REQUEST_URI": "/a%252Fb"}, {"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2Fb"}),
+        (
+            {"PATH_INFO": "/a%2Fb", "REQUEST_URI": "/a%252Fb"},
+            {"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2Fb"},
+        ),
         ({"HTTP_HOST": "h 1 /"}, {"HTTP_HOST": "h", "PATH_INFO": "/ /"}),
     ],
-)  # fmt: skip
+)
 def test_keys_differ(one: dict[str, str], other: dict[str, str]) -> None:
     """No two targets share a key, whatever they hold."""
     assert key("/", **one) != key("/", **other)
@@ -47,10 +50,13 @@ def test_keys_differ(one: dict[str, str], other: dict[str, str]) -> None:
         ({"HTTP_HOST": "H:80"}, {}),
         ({"HTTP_X_FORWARDED_HOST": "evil.example"}, {}),
         ({"HTTP_COOKIE": "a=b"}, {}),
-        ({"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2fb"}, {"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2Fb?"}),
+        (
+            {"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2fb"},
+            {"PATH_INFO": "/a/b", "REQUEST_URI": "/a%2Fb?"},
+        ),
         ({"SCRIPT_NAME": "/a", "PATH_INFO": "/b"}, {"PATH_INFO": "/a/b"}),
     ],
-)  # fmt: skip
+)
 def test_keys_same(one: dict[str, str], other: dict[str, str]) -> None:
     """What is no part of the target is no part of its key."""
     assert key("/", **one) == key("/", **other)
@@ -58,8 +64,13 @@ def test_keys_same(one: dict[str, str], other: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://h/", "http://h/a?b=c", "http://h/caf%C3%A9?x=%C3%A9", "http://h/a%2Fb/c%20d"],
-)  # fmt: skip
+    [
+        "http://h/",
+        "http://h/a?b=c",
+        "http://h/caf%C3%A9?x=%C3%A9",
+        "http://h/a%2Fb/c%20d",
+    ],
+)
 def test_key_of_url(url: str) -> None:
     """A URL has the key of a request for it."""
     path, _, query = url.removeprefix("http://h").partition("?")
@@ -89,10 +100,16 @@ def test_query() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, ()), ("", ()), ("Foo, bar", ("bar", "foo")), ("*", None), ("*, *", None),
-        (", *", None), ("Foo, *", None), ("foo, FOO", ("foo",)),
+        (None, ()),
+        ("", ()),
+        ("Foo, bar", ("bar", "foo")),
+        ("*", None),
+        ("*, *", None),
+        (", *", None),
+        ("Foo, *", None),
+        ("foo, FOO", ("foo",)),
     ],
-)  # fmt: skip
+)
 def test_vary_names(value: str | None, expected: tuple[str, ...] | None) -> None:
     """A star anywhere means that nothing selects."""
     assert vary_names(value) == expected
@@ -112,7 +129,7 @@ def test_vary_names(value: str | None, expected: tuple[str, ...] | None) -> None
         ("accept-encoding", "gzip, br", "br,gzip", True),
         ("content-type", "a/b", "a/c", False),
     ],
-)  # fmt: skip
+)
 def test_selection(name: str, one: str | None, other: str | None, same: bool) -> None:
     """Values are compared as far as their spelling means the same."""
     wsgi = name.upper().replace("-", "_")
@@ -127,9 +144,13 @@ def test_selection(name: str, one: str | None, other: str | None, same: bool) ->
 @pytest.mark.parametrize(
     ("asked", "fits"),
     [
-        ("fr;q=0.5, de;q=1.0", True), ("de", True), ("fr", False), ("fr, de", False), (None, False),
+        ("fr;q=0.5, de;q=1.0", True),
+        ("de", True),
+        ("fr", False),
+        ("fr, de", False),
+        (None, False),
     ],
-)  # fmt: skip
+)
 def test_language(asked: str | None, fits: bool) -> None:
     """A stored German page fits who prefers German to all else."""
     stored = (("accept-language", "de,en"),)
@@ -140,7 +161,8 @@ def test_language(asked: str | None, fits: bool) -> None:
 
 def test_variants_are_bounded() -> None:
     """A resource has room for its latest variants, each with its own fields."""
-    metadata, dropped = Metadata(), ()
+    metadata = Metadata()
+    dropped: tuple[Variant, ...] = ()
     for number in range(4):
         variant = Variant((("foo", str(number)),), None, 100.0 if number else 5.0)
         metadata, dropped = metadata.adding(variant, 10.0, 2)

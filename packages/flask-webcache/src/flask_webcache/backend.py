@@ -107,16 +107,18 @@ class Backend:
 
     def get(self, key: str) -> Item | None:
         """Return what is stored under a key."""
-        return self.get_many(key)[0]
+        return self.peek(key) if self.local else self.get_many(key)[0]
 
     def get_many(self, *keys: str) -> list[Item | None]:
         """Return what is stored under each key, in one round trip."""
         if self.local:
-            return [self._cache.get(key) for key in keys]
+            return [self.peek(key) for key in keys]
         return self._try(self._read, [None] * len(keys), keys)
 
     def set(self, key: str, item: Item, seconds: float) -> bool:
         """Store an item for a time; tell whether it was stored."""
+        if self.local:
+            return bool(self._cache.set(key, item, _whole(seconds)))
         value = self._encoded(key, item)
         return bool(
             self._try(self._cache.set, False, self._name(key), value, _whole(seconds))

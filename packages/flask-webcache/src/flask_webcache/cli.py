@@ -30,7 +30,7 @@ _REASONS = {
     "vary": "it says Vary: *",
     "expired": "it was stale from the start and cannot be validated",
     "no-freshness": "it says neither how long it is fresh nor how to validate it",
-    "purged": "it was purged while it was made, or the backend failed",
+    "not-kept": "it was purged while it was made, or the backend failed",
 }
 
 

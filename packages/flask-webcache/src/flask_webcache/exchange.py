@@ -82,7 +82,8 @@ class Exchange:
     @property
     def method(self) -> str:
         """The request's method."""
-        return str(self.environ["REQUEST_METHOD"])
+        method: str = self.environ["REQUEST_METHOD"]
+        return method
 
     @property
     def safe(self) -> bool:

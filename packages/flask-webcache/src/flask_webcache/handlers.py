@@ -154,11 +154,11 @@ class RequestHandler(_Handler, Retrieval):
             now = time.time()
             key = resources.key(environ)
             item = resources.backend.peek(key)
-            if resources.fresh(item, now):
-                environ[EXCHANGE] = ANSWERED
-                return self.hit(resources, environ, item, now)
             if item is None:
                 environ[EXCHANGE] = Exchange.cold(resources, environ, key, now)
+            elif resources.fresh(item, now):
+                environ[EXCHANGE] = ANSWERED
+                return self.hit(resources, environ, item, now)
         exchange = environ.get(EXCHANGE) or Exchange.start(resources, environ)
         environ[EXCHANGE] = exchange
         if resources.exempt(environ):

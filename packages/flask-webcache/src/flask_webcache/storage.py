@@ -167,10 +167,6 @@ class Store(Validation):
         # Flask saves the session after this, so that no field tells of it yet.
         return Refusal.SESSION if session_used() else None
 
-    def should_set_etag(self, exchange: Exchange, response: Response) -> bool:
-        """Tell whether a response gets an automatic entity tag."""
-        return exchange.resources.config.etags and self.can_set_etag(response)
-
     def store(self, exchange: Exchange, response: Response) -> Refusal | None:
         """Store a response, or tell why not; give it an entity tag in either case."""
         if response.direct_passthrough or response.is_streamed:
@@ -196,7 +192,7 @@ class Store(Validation):
         )
         body = response.get_data()
         own_etag = "etag" in fields
-        if not own_etag and self.should_set_etag(exchange, response):
+        if config.etags and self.can_set_etag(response, fields):
             fields["etag"] = self.set_etag(response, body)
             lines.append(("ETag", fields["etag"]))
         if exchange.method == "HEAD" and exchange.outcome != FRESHENED:
@@ -223,7 +219,7 @@ class Store(Validation):
             else (),
         )
         kept = exchange.resources.keep(exchange.key, entry, now)
-        return None if kept else Refusal.PURGED
+        return None if kept else Refusal.NOT_KEPT
 
     def validated(
         self, exchange: Exchange, entry: Entry, response: Response
@@ -312,8 +308,11 @@ def mark(exchange: Exchange, response: Response, counted: str) -> Response:
     resources.count(counted)
     collapsed = "; collapsed" if exchange.collapsed else ""
     said = f"{resources.config.cache_name}; {exchange.outcome}{collapsed}"
-    response.headers.add("Cache-Status", said)
-    response.headers["X-Cache"] = "miss" if counted == "miss" else "hit"
+    lines = response.headers._list
+    # In one pass: this is on the way of every response.
+    lines[:] = [line for line in lines if line[0].lower() != "x-cache"]
+    lines.append(("Cache-Status", said))
+    lines.append(("X-Cache", "miss" if counted == "miss" else "hit"))
     return response
 
 

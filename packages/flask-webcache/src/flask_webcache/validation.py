@@ -11,6 +11,7 @@ from .rules.conditions import cut
 from .rules.conditions import precondition
 from .rules.conditions import spans
 from .rules.conditions import wanted_range
+from .rules.fields import Fields
 
 
 _CONDITIONAL = frozenset(
@@ -31,10 +32,13 @@ class Validation:
         """Return a strong entity tag for a body."""
         return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
-    def can_set_etag(self, response: Response) -> bool:
+    def can_set_etag(self, response: Response, fields: Fields) -> bool:
         """Tell whether a response gets an entity tag."""
-        said = response.headers.get("cache-control", "")
-        return response.status_code == 200 and "no-store" not in said.lower()
+        return (
+            response.status_code == 200
+            and "etag" not in fields
+            and "no-store" not in fields.get("cache-control", "").lower()
+        )
 
     def set_etag(self, response: Response, body: bytes) -> str:
         """Give a response an entity tag of its body, and return it."""

@@ -40,6 +40,7 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_NEVER_STORED = HOP_BY_HOP | {"age", "x-cache"}
 #: Statuses that are cacheable without being told (RFC 9110, section 15.1).
 HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 #: Statuses whose meaning this cache knows, less those that answer a condition.
@@ -70,7 +71,7 @@ class Refusal(StrEnum):
     VARY = "vary"
     EXPIRED = "expired"
     NO_FRESHNESS = "no-freshness"
-    PURGED = "purged"
+    NOT_KEPT = "not-kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,7 @@ def stored_lines(
         )
         if value
     )
-    left_out = HOP_BY_HOP | {"age", "x-cache"}
+    left_out = _NEVER_STORED
     if listed:
         left_out |= {name.lower() for name in members(listed)}
     return tuple(line for line in lines if line[0].lower() not in left_out)
@@ -301,6 +302,8 @@ def freshened(entry: Entry, lines: Iterable[tuple[str, str]]) -> list[tuple[str,
 
 def tags(fields: Fields) -> tuple[str, ...]:
     """Return the tags by which a response can be purged."""
+    if fields.keys().isdisjoint(("cache-groups", "cache-tag")):
+        return ()
     found = [*structured_strings(fields.get("cache-groups", ""))]
     found += members(fields.get("cache-tag", ""))
     return tuple(dict.fromkeys(tag for tag in found if tag))

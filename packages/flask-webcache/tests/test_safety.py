@@ -1,0 +1,290 @@
+"""What must never be shared, poisoned, deceived or made to fail."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+from cachelib import FileSystemCache
+from cachelib import SimpleCache
+from flask import Flask
+from flask import Response
+from flask import flash
+from flask import render_template_string
+from flask import request
+from flask import send_file
+from flask import session
+from flask.sessions import SecureCookieSessionInterface
+from flask.sessions import SessionMixin
+
+from flask_webcache import Config
+from flask_webcache import WebCache
+from flask_webcache import modifiers
+
+
+if TYPE_CHECKING:
+    from conftest import Origin
+
+
+def fresh(body: str = "body") -> Response:
+    """Return a response that may be stored."""
+    return Response(body, headers={"Cache-Control": "public, max-age=60"})
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: session.get("user"),
+        lambda: "user" in session,
+        lambda: session.update(user="me"),
+        lambda: flash("hello"),
+        lambda: render_template_string("{{ session.user }}"),
+        lambda: render_template_string("{{ get_flashed_messages() }}"),
+    ],
+    ids=["read", "in", "write", "flash", "template", "flashes"],
+)
+def test_session_pages_are_not_stored(origin: Origin, use: Any) -> None:
+    """A page made with the session is for one client alone."""
+
+    def answer() -> Response:
+        use()
+        return fresh()
+
+    origin.answer = answer
+    response = origin.get()
+    assert response.headers["Cache-Status"].endswith("detail=session")
+    origin.get()
+    assert len(origin.seen) == 2
+
+
+def test_pages_without_session_are_stored_for_those_who_have_one(
+    origin: Origin,
+) -> None:
+    """A page that leaves the session alone is stored, and gets no Vary: Cookie."""
+    client = origin.client
+    with client.session_transaction() as stored:
+        stored["user"] = "me"
+    origin.answer = lambda: fresh(render_template_string("no session"))
+    response = client.get("/")
+    assert response.headers["Cache-Status"].endswith("stored")
+    assert "Cookie" not in response.headers.get("Vary", "")
+    assert origin.get().headers["X-Cache"] == "hit"
+
+
+def test_permanent_session(origin: Origin) -> None:
+    """A cookie that Flask renews goes to its own client, stored page or not."""
+    client = origin.client
+    with client.session_transaction() as stored:
+        stored.permanent = True
+    origin.answer = fresh
+    assert "Set-Cookie" in client.get("/").headers
+    response = origin.get()
+    assert response.headers["X-Cache"] == "hit"
+    assert "Set-Cookie" not in response.headers
+
+
+def test_session_of_another_kind() -> None:
+    """A session that does not say whether it was used counts as used."""
+
+    class Session(dict[str, Any], SessionMixin):
+        accessed = True
+
+    class Interface(SecureCookieSessionInterface):
+        def open_session(self, app: Any, request: Any) -> Any:
+            return Session()
+
+        def save_session(self, *arguments: Any) -> None:
+            pass
+
+    app = Flask(__name__)
+    app.session_interface = Interface()
+    WebCache(app)
+    app.add_url_rule("/", view_func=fresh)
+    assert app.test_client().get("/").headers["Cache-Status"].endswith("session")
+
+
+def test_cookies_are_not_shared(origin: Origin) -> None:
+    """What sets a cookie is not stored, unless told to."""
+    origin.says("public, max-age=60", Set_Cookie="sid=first")
+    assert origin.get().headers["Cache-Status"].endswith("detail=set-cookie")
+    origin.says("public, max-age=60")
+    assert "Set-Cookie" not in origin.get().headers
+
+
+def test_cookie_of_a_304_is_not_stored(origin: Origin, clock: Any) -> None:
+    """A cookie that comes with a 304 is for the one who asked."""
+    origin.says("max-age=10", "body", ETag='"a"')
+    origin.get()
+    clock.move(11)
+    origin.says("max-age=10", b"", 304, Set_Cookie="sid=mine")
+    assert origin.get().headers["Set-Cookie"] == "sid=mine"
+    origin.says("max-age=10", b"", 304)
+    for _ in range(2):
+        assert "Set-Cookie" not in origin.get().headers
+
+
+def test_host_poisoning(origin: Origin) -> None:
+    """A page made for one host is not served to another."""
+    origin.answer = lambda: fresh(request.url)
+    client = origin.client
+    client.get("/", headers={"Host": "evil.example"})
+    for scheme in ("http", "https"):
+        response = client.get("/", base_url=f"{scheme}://good.example")
+        assert response.text == f"{scheme}://good.example/"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Original-URL", "X-Host", "Forwarded"],
+)
+def test_unkeyed_fields(origin: Origin, name: str) -> None:
+    """Nothing in the cache reads fields that are no part of the key."""
+    origin.answer = lambda: fresh(request.url)
+    origin.client.get("/", headers={name: "evil.example"})
+    assert origin.get().text == "http://localhost/"
+
+
+def test_encoded_paths(origin: Origin) -> None:
+    """What is encoded in a path is no query and no slash."""
+    origin.answer = lambda: fresh(request.environ["REQUEST_URI"])
+    for uri in ("/page%3Fq=1", "/page?q=1", "/a%2Fb", "/a/b", "/a%252Fb"):
+        assert origin.get(uri).text == uri
+    assert origin.get("/a/b").headers["X-Cache"] == "hit"
+
+
+def test_deception(origin: Origin) -> None:
+    """A private page is not stored because its path looks like a file."""
+
+    def account() -> Response:
+        session["seen"] = True
+        return Response("private")
+
+    origin.answer = account
+    for path in ("/account/x.css", "/account;x.js", "/account%0A.png", "/account/"):
+        assert "stored" not in origin.get(path).headers["Cache-Status"]
+        assert origin.get(path).headers["X-Cache"] == "miss"
+
+
+def test_parts_do_not_take_the_place_of_the_whole(origin: Origin) -> None:
+    """A view's own 206 answers nobody else."""
+    origin.says("max-age=60", "0", 206, Content_Range="bytes 0-0/10")
+    origin.get(Range="bytes=0-0")
+    origin.says("max-age=60", "0123456789")
+    assert origin.get().text == "0123456789"
+
+
+def test_smuggled_ranges(origin: Origin) -> None:
+    """Many overlapping ranges do not make an answer larger than the body."""
+    origin.says("max-age=60", "x" * 1000)
+    origin.get()
+    for value in ("bytes=" + "0-," * 10 + "0-", "bytes=" + "0-0," * 1000 + "0-"):
+        assert len(origin.get(Range=value).data) == 1000
+
+
+def test_streams_are_left_alone(origin: Origin, tmp_path: Path) -> None:
+    """What is streamed, and a file, goes by as it is."""
+    path = tmp_path / "file"
+    path.write_text("file")
+
+    def stream() -> Response:
+        parts = (part for part in ("a", "b"))
+        return Response(parts, headers={"Cache-Control": "max-age=60"})
+
+    origin.answer = stream
+    for _ in range(2):
+        response = origin.get()
+        assert response.text == "ab"
+        assert response.headers["Cache-Status"].endswith("detail=streamed")
+        assert "ETag" not in response.headers
+    origin.answer = lambda: send_file(path, max_age=60)
+    response = origin.get()
+    assert response.headers["Cache-Status"].endswith("detail=streamed")
+    response.close()
+
+
+def test_two_apps_share_a_backend_apart() -> None:
+    """Prefixes and salts keep apps apart in one backend; the object stays as it is."""
+    cache = SimpleCache()
+    texts = []
+    for number, config in enumerate(
+        [Config(), Config(key_prefix="other:"), Config(master_salt="new"), Config()]
+    ):
+        app = Flask(f"app{number}")
+        WebCache(app, cache=cache, config=config)
+        app.add_url_rule("/", view_func=lambda number=number: fresh(str(number)))
+        texts.append(app.test_client().get("/").text)
+    assert texts == ["0", "1", "2", "0"]
+    cache.set("own", {"a": 1})
+    assert cache.get("own") == {"a": 1}
+
+
+class Trap:
+    """A pickle that leaves a trace where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "data", ["pickle", b"", b"garbage", b"12", b"WC1" + b"\0" * 40], ids=str
+)
+def test_poisoned_files(tmp_path: Path, data: Any) -> None:
+    """Whatever is written to the backend is a miss at worst; no pickle is loaded."""
+    trap = tmp_path / "trap"
+    if data == "pickle":
+        data = pickle.dumps(Trap(trap))
+    app = Flask(__name__)
+    app.config["WEBCACHE_URL"] = f"file://{tmp_path}/cache"
+    WebCache(app)
+    app.add_url_rule("/", view_func=fresh)
+    client = app.test_client()
+    for _ in range(3):
+        client.get("/")
+        for path in (tmp_path / "cache").iterdir():
+            path.write_bytes(path.read_bytes()[:4] + data)
+        assert client.get("/").status_code == 200
+    assert not trap.exists()
+
+
+def test_entries_cannot_be_moved_or_forged(tmp_path: Path) -> None:
+    """A stored response is signed, for the name that it is stored under."""
+    app = Flask(__name__)
+    app.secret_key = "secret"
+    app.config["WEBCACHE_URL"] = f"file://{tmp_path}"
+    WebCache(app)
+    app.add_url_rule("/<name>", view_func=lambda name: fresh(name))
+    client = app.test_client()
+    client.get("/one")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    client.get("/two")
+    (one,) = [path for path, data in before.items() if b"one" in data]
+    (two,) = [path for path in tmp_path.iterdir() if b"two" in path.read_bytes()]
+    two.write_bytes(one.read_bytes())
+    assert client.get("/two").text == "two"
+    one.write_bytes(before[one].replace(b"one", b"bad"))
+    assert client.get("/one").text == "one"
+    other = Flask("other")
+    other.secret_key = "another"
+    WebCache(other, cache=FileSystemCache(str(tmp_path)))
+    other.add_url_rule("/<name>", view_func=lambda name: fresh("other"))
+    assert other.test_client().get("/one").text == "other"
+
+
+def test_modified_view_of_a_hit(origin: Origin) -> None:
+    """What a hook does to a hit stays with that hit."""
+
+    @origin.app.after_request
+    def change(response: Response) -> Response:
+        response.headers["X-Visitor"] = request.args.get("v", "")
+        response.set_data(response.get_data() + b"!")
+        return response
+
+    origin.answer = modifiers.cache_for(minutes=1)(lambda: "body")
+    texts = [origin.get().text for _ in range(3)]
+    assert texts == ["body!", "body!!", "body!!"]
