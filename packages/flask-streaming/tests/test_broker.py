@@ -35,9 +35,19 @@ def config(request: pytest.FixtureRequest) -> Config:
 
 
 @pytest.fixture
-def broker(config: Config) -> MemoryBroker | RedisBroker:
+def broker(config: Config) -> Iterator[MemoryBroker | RedisBroker]:
     """Each broker."""
-    return MemoryBroker(config) if config.redis_url is None else RedisBroker(config)
+    if config.redis_url is None:
+        yield MemoryBroker(config)
+    else:
+        yield from connected(config)
+
+
+def connected(config: Config) -> Iterator[RedisBroker]:
+    """Make a broker, and close its connections in the end."""
+    broker = RedisBroker(config)
+    yield broker
+    broker._redis.connection_pool.disconnect()
 
 
 def texts(events: list[ServerSentEvent] | None) -> list[str | None]:
@@ -245,11 +255,11 @@ def test_where_a_resume_begins(first: Any, last: Any, expected: Any) -> None:
 
 
 @pytest.fixture
-def redis_broker(request: pytest.FixtureRequest) -> RedisBroker:
+def redis_broker(request: pytest.FixtureRequest) -> Iterator[RedisBroker]:
     """A broker on an empty Redis."""
     pytest.importorskip("redis")
     pytest.importorskip("harness")
-    return RedisBroker(Config(redis_url=request.getfixturevalue("redis_url")))
+    yield from connected(Config(redis_url=request.getfixturevalue("redis_url")))
 
 
 def test_reader_ends_when_nobody_listens(

@@ -194,6 +194,22 @@ def test_no_body(
     assert ends == []
 
 
+def test_client_that_keeps_the_context(app: Flask, record: Recorder) -> None:
+    """A test can look at the request after a streamed response."""
+    stream(app, record)
+    with app.test_client() as client:
+        assert client.get("/?a=1").get_data() == b"open GET"
+        assert request.args["a"] == "1"
+        assert record.names() == ["after", "finally"]
+    assert record.names() == ["after", "finally", "request", "app"]
+
+
+def test_body_that_is_none(app: Flask, client: FlaskClient) -> None:
+    """What cannot be iterated over is an error page."""
+    app.add_url_rule("/", "view", lambda: Response(5))  # type: ignore[arg-type]
+    assert client.get("/").status_code == 500
+
+
 def test_one_context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flask from 3.2 has one context for the app and the request."""
     steps: list[Any] = []

@@ -36,12 +36,13 @@ class Delivery:
         environ: Mapping[str, Any],
         finished: Finished,
     ) -> None:
+        self._finished: Finished | None = None
         self.bytes = 0
         self.chunks = 0
         self._body = body
         self._iterator = iter(body)
         self._environ = environ
-        self._finished: Finished | None = finished
+        self._finished = finished
         self._started = monotonic()
         self._probed = self._started
 

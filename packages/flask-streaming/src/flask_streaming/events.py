@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from flask_streaming.mailbox import Source
 
 
 #: Events start anew at these alone, not at every line end that Unicode knows.
 LINE_END = re.compile("\r\n|\n|\r")
 #: A comment: the client ignores it, but the connection is not silent.
 PING = b":\n\n"
+#: Waiting longer than this is no different, and threads cannot.
+YEAR = 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +64,31 @@ class ServerSentEvent:
             lines += [f"data: {line}" for line in LINE_END.split(self.data)]
         # A lone surrogate is no character and has no UTF-8; the stream must go on.
         return ("\n".join(lines) + "\n\n").encode(errors="replace")
+
+
+def live(
+    source: Source,
+    dumps: Callable[[Any], str],
+    ping: float,
+    retry: int | None,
+    duration: float | None,
+) -> Iterator[bytes]:
+    """Encode what comes, as soon as it comes, and break the silence by pings.
+
+    :param dumps: makes text of what is neither text nor an event.
+    """
+    end = monotonic() + (duration or YEAR)
+    # At once, so that the headers leave and the client knows that it is connected.
+    yield PING if retry is None else ServerSentEvent(retry=retry).encode()
+    while (left := end - monotonic()) > 0:
+        items = source.receive(min(ping, left))
+        if items is None:
+            return
+        yield b"".join([as_event(item, dumps).encode() for item in items]) or PING
+
+
+def as_event(item: Any, dumps: Callable[[Any], str]) -> ServerSentEvent:
+    """Return an event as it is, and anything else as the data of one."""
+    if isinstance(item, ServerSentEvent):
+        return item
+    return ServerSentEvent(item if isinstance(item, str) else dumps(item))

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from functools import update_wrapper
-from time import monotonic
 from typing import Any
 from typing import AnyStr
 from typing import cast
@@ -39,8 +38,7 @@ from flask_streaming.documents import Dumps
 from flask_streaming.documents import blocks
 from flask_streaming.documents import document_parts
 from flask_streaming.documents import lines
-from flask_streaming.events import PING
-from flask_streaming.events import ServerSentEvent
+from flask_streaming.events import live
 from flask_streaming.extension import get_state
 from flask_streaming.extension import keep_context
 from flask_streaming.mailbox import Pump
@@ -51,8 +49,6 @@ from flask_streaming.templates import TemplateStream
 
 #: RFC 8187, section 3.2.1: the characters that need no percent sign.
 ATTR_CHARS = "!#$&+-.^_`|~"
-#: Waiting longer than this is no different.
-DAY = 86400.0
 
 
 def _respond(
@@ -306,7 +302,7 @@ def event_stream(
 
     :param events: a subscription; or an iterable, which a thread reads so that
         pings go on while it waits. What is neither text nor a
-        :class:`ServerSentEvent` is sent as JSON.
+        :class:`~flask_streaming.ServerSentEvent` is sent as JSON.
     :param ping: seconds of silence after which a comment is sent, so that proxies
         keep the connection and a client that left is noticed.
     :param retry: milliseconds that the client waits before it reconnects.
@@ -317,8 +313,7 @@ def event_stream(
         raise ValueError(f"ping is {ping!r}: set seconds above 0")
     keep_context()
     source = cast(Source, events) if hasattr(events, "receive") else Pump(events)
-    dumps = current_app.json.dumps
-    body = _live(source, ping, duration or DAY * 365, retry, dumps)
+    body = live(source, current_app.json.dumps, ping, retry, duration)
     response = current_app.response_class(body, mimetype="text/event-stream")
     # For nginx; and for caches and proxies that compress, which would hold it back.
     response.headers["X-Accel-Buffering"] = "no"
@@ -326,29 +321,6 @@ def event_stream(
     # The body may never be started, and then it closes nothing.
     response.call_on_close(source.close)
     return response
-
-
-def _live(
-    source: Source,
-    ping: float,
-    duration: float,
-    retry: int | None,
-    dumps: Callable[[Any], str],
-) -> Iterator[bytes]:
-    end = monotonic() + duration
-    # At once, so that the headers leave and the client knows that it is connected.
-    yield PING if retry is None else ServerSentEvent(retry=retry).encode()
-    while (left := end - monotonic()) > 0:
-        items = source.receive(min(ping, left, DAY))
-        if items is None:
-            return
-        yield b"".join([_event(item, dumps).encode() for item in items]) or PING
-
-
-def _event(item: Any, dumps: Callable[[Any], str]) -> ServerSentEvent:
-    if isinstance(item, ServerSentEvent):
-        return item
-    return ServerSentEvent(item if isinstance(item, str) else dumps(item))
 
 
 def client_disconnected() -> bool | None:

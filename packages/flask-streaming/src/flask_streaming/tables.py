@@ -12,12 +12,16 @@ from itertools import chain
 from itertools import islice
 from operator import itemgetter
 from typing import Any
+from typing import TypeAlias
 
 
 #: What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"): the
 #: full-width signs count where the user types Chinese, Japanese or Korean.
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 BOM = "\ufeff"
+
+#: What makes a line of a row.
+Line: TypeAlias = Callable[[Iterable[Any]], str]
 
 
 class Echo:
@@ -43,17 +47,14 @@ def csv_parts(
     :param bom: start with a byte order mark, by which Excel knows UTF-8.
     :param fmtparams: what :func:`csv.writer` takes.
     """
-    line: Callable[[Iterable[object]], str] = csv.writer(Echo(), **fmtparams).writerow
-    cells = escaped if escape_formulas else None
-    return _parts(rows, header, line, cells, bom)
+    write: Line = csv.writer(Echo(), **fmtparams).writerow
+    if not escape_formulas:
+        return _parts(rows, header, write, bom)
+    return _parts(rows, header, lambda row: write(escaped(row)), bom)
 
 
 def _parts(
-    rows: Iterable[Any],
-    header: Sequence[object] | None,
-    line: Callable[[Iterable[object]], str],
-    cells: Callable[[Iterable[object]], list[object]] | None,
-    bom: bool,
+    rows: Iterable[Any], header: Sequence[object] | None, line: Line, bom: bool
 ) -> Iterator[bytes]:
     iterator = iter(rows)
     first = list(islice(iterator, 1))
@@ -66,12 +67,11 @@ def _parts(
     if bom:
         yield BOM.encode()
     if header is not None:
-        yield line(cells(header) if cells else header).encode()
+        yield line(header).encode()
     if first and isinstance(first[0], (bytes, bytearray, memoryview)):
         yield from map(bytes, rows)
-        return
-    lines = map(line, map(cells, rows) if cells else rows)
-    yield from map(str.encode, lines)
+    else:
+        yield from map(str.encode, map(line, rows))
 
 
 def check_row(row: object) -> None:
