@@ -21,6 +21,7 @@ from flask_store import MissingDependencyError
 from flask_store import NotConfiguredError
 from flask_store import SetupError
 from flask_store import Store
+from flask_store.config import Config
 from flask_store.journal import Job
 from flask_store.stores import BaseStore
 from flask_store.stores.local import LocalStore
@@ -184,7 +185,7 @@ def test_not_configured(app: Flask, config: dict[str, str], key: str) -> None:
 @pytest.mark.parametrize("path", [None, "relative/uploads"])
 def test_local_path_has_to_be_absolute(path: str | None) -> None:
     """A path that depends on where the app was started is refused."""
-    config = flask_store.config.Config(path=path)
+    config = Config(path=path)
     with pytest.raises(ConfigError, match=r"STORE_PATH is .*absolute path"):
         LocalStore(config=config)
 

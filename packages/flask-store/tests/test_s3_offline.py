@@ -84,7 +84,7 @@ def test_client(config: dict[str, Any], checksum: str, signing: bool | None) -> 
 
 def test_boto3_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where boto3 has gone since the start, that is said too."""
-    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
+    monkeypatch.setitem(__import__("sys").modules, "boto3.session", None)
     with pytest.raises(ImportError, match=r"pip install 'flask-store\[s3\]'"):
         bucket_module.make_client(Config(s3_bucket="b"))
 

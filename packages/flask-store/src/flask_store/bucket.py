@@ -28,6 +28,7 @@ from flask_store.exceptions import NotFoundError
 
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from typing_extensions import Buffer
 
 PART_SIZE = 8 * MIB
@@ -236,8 +237,7 @@ class ObjectReader(io.RawIOBase):
             self._request()
         self._size = self._position + self._left
 
-    def _request(self) -> None:
-        self._drop()
+    def _request(self) -> Any:
         wanted: dict[str, str] = {}
         if self._position:
             wanted = {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
@@ -247,6 +247,7 @@ class ObjectReader(io.RawIOBase):
         self._etag: str = answer["ETag"]
         self._left: int = answer["ContentLength"]
         self._body = answer["Body"]
+        return self._body
 
     def readable(self) -> bool:
         """Tell that it can be read."""
@@ -277,9 +278,8 @@ class ObjectReader(io.RawIOBase):
         if self._position >= self._size or not view:
             return 0
         with failing_as("read", self._name):
-            if self._body is None:
-                self._request()
-            data = self._body.read(len(view))
+            body = self._body or self._request()
+            data: bytes = body.read(len(view))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -308,7 +308,7 @@ def patched_thread() -> int:
 def make_client(config: Config) -> Any:
     """Make a boto3 client that gives up in time."""
     try:
-        import boto3
+        from boto3.session import Session
         from botocore.config import Config as BotoConfig
     except ImportError as error:
         raise MissingDependencyError("boto3", "s3") from error
@@ -323,7 +323,7 @@ def make_client(config: Config) -> Any:
         # TLS guards the body; hashing it before would read it twice.
         s3["payload_signing_enabled"] = False
     # A session of its own, because the default one is not made for threads.
-    return boto3.session.Session().client(
+    return Session().client(
         "s3",
         endpoint_url=config.s3_endpoint_url,
         region_name=config.s3_region or ("us-east-1" if own else None),
@@ -366,11 +366,12 @@ def is_transient(error: BackendError) -> bool:
     return bool(status >= 500 or status == 429 or _code(cause) in BUSY)
 
 
-def _client_error() -> type[Any]:
+def _client_error() -> type[ClientError]:
     from botocore.exceptions import ClientError
 
-    return ClientError  # type: ignore[no-any-return] # botocore has no types
+    made: type[ClientError] = ClientError
+    return made
 
 
-def _code(error: Any) -> str:
+def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "an error"))
