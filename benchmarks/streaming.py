@@ -255,12 +255,13 @@ def show_memory(server: Any, rows: int) -> None:
         return int(status.split("VmHWM:")[1].split()[0])
 
     print(f"\nMemory: the worker's peak, {rows:,} rows")
-    for kind in ("csv", "ndjson", "json", "template"):
-        curl(f"{server.url}/{kind}/ours?rows=10000", 1)
+    names = [f"{kind}/ours" for kind in ("csv", "ndjson", "json", "template")]
+    for name in (*names, "template/render"):
+        curl(f"{server.url}/{name}?rows=10000", 1)
         (process / "clear_refs").write_text("5")
         before = peak()
-        curl(f"{server.url}/{kind}/ours?rows={rows}", 1)
-        print(f"{kind + '/ours':28}{(peak() - before) / 1024:+7.2f} MiB")
+        curl(f"{server.url}/{name}?rows={rows}", 1)
+        print(f"{name:28}{(peak() - before) / 1024:+7.2f} MiB")
 
 
 def main(quick: bool) -> None:

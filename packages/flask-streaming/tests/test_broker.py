@@ -286,9 +286,10 @@ def test_foreign_entries_are_skipped(
     with redis_broker.subscribe("news") as subscription:
         redis_broker._redis.xadd("flask-streaming:news", {"data": "a", "event": "\n"})
         redis_broker._redis.xadd("flask-streaming:news", {"other": "a"})
+        redis_broker._redis.xadd("flask-streaming:news", {b"\xff": b"\xff"})
         redis_broker.publish("news", "b")
         assert texts(read(subscription, 1)) == ["b"]
-    assert caplog.text.count("is no event") == 2
+    assert caplog.text.count("is no event") == 3
 
 
 def test_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:

@@ -101,6 +101,8 @@ class RedisBroker:
         self._errors = (redis.RedisError, OSError)
         self._options = {
             "decode_responses": True,
+            # What another program wrote must not stop the reader.
+            "encoding_errors": "replace",
             # One, for a connection that has died in the pool: a request must not
             # wait for Redis to come back.
             "retry": Retry(NoBackoff(), 1),
@@ -183,7 +185,7 @@ class RedisBroker:
         with self._lock:
             added = key not in self._channels
             self._channels.setdefault(key, Channel(tail)).subscribers.add(subscription)
-            if self._reader is None:
+            if self._reader is None or not self._reader.is_alive():
                 self._reader = Thread(
                     target=self._read, name="streaming-reader", daemon=True
                 )
