@@ -83,7 +83,7 @@ def purge(url: str | None, tag: str | None, everything: bool) -> None:
 
 @webcache.command()
 def stats() -> None:
-    """Count hits, stale answers, misses and stored responses."""
+    """Count hits, stale answers and misses."""
     for what, number in _shared_state().stats().items():
         click.echo(f"{what} {number}")
 

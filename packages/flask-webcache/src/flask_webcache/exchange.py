@@ -57,7 +57,9 @@ class Exchange:
     collapsed: bool = False
     #: The stored response whose validators the view was asked about.
     validating: Entry | None = None
-    #: Whether it is served in place of an error.
+    #: Whether the response was stored.
+    stored: bool = False
+    #: Whether the stale one is served in place of an error.
     stands_in: bool = False
     #: The request's own conditions while the stored validators are in their place.
     own_conditions: dict[str, str] | None = None
@@ -154,14 +156,14 @@ class Exchange:
         flights.land(lead)
         return True
 
-    def release(self, *, stored: bool) -> None:
+    def release(self) -> None:
         """Give the lead back, and let the next ones pass if nothing was stored."""
         flights = self.resources.flights
-        if stored:
+        if self.stored:
             flights.hold(self.key)
         if self._lead is None:
             return
-        if not stored:
+        if not self.stored:
             flights.let_pass(self.key, time.monotonic())
         lead, self._lead = self._lead, None
         if not self.resources.backend.local:

@@ -68,7 +68,7 @@ class WebCache:
         state_of_app().purge_all()
 
     def stats(self) -> dict[str, int]:
-        """Return how often the cache answered, and how often it stored."""
+        """Return how often the store answered, fresh or stale, and how often not."""
         return state_of_app().stats()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from abc import ABC
+from abc import abstractmethod
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
@@ -90,11 +92,11 @@ class State:
         self.resources.purge_all()
 
     def stats(self) -> dict[str, int]:
-        """Return how often the cache answered, and how often it stored."""
+        """Return how often the store answered, fresh or stale, and how often not."""
         return self.resources.counters()
 
 
-class _Handler:
+class _Handler(ABC):
     """What both handlers share: their cache and configuration until an app is known.
 
     :param cache: a cachelib cache; what ``WEBCACHE_URL`` says where it is None.
@@ -124,9 +126,9 @@ class _Handler:
         state = set_up(app, self.cache, self.config, self.role)
         self.install(app, state.resources)
 
+    @abstractmethod
     def install(self, app: Flask, resources: Resources) -> None:
         """Register the hooks."""
-        raise NotImplementedError
 
 
 class RequestHandler(_Handler, Retrieval):
@@ -200,7 +202,7 @@ class ResponseHandler(_Handler, Store):
         try:
             return self.complete(exchange, response)
         finally:
-            exchange.release(stored=False)
+            exchange.release()
 
 
 def set_up(
@@ -244,4 +246,4 @@ def _release(sender: object, **_: object) -> None:  # noqa: ARG001 - the signal'
     """Wake those who wait for a request that failed."""
     exchange = request.environ.get(EXCHANGE)
     if isinstance(exchange, Exchange):
-        exchange.release(stored=False)
+        exchange.release()

@@ -18,6 +18,7 @@ from flask import make_response
 View = Callable[..., Any]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LIST = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z, -]+")
 #: Directives whose argument is a list of fields, which has to be quoted.
 _QUOTED = frozenset({"private", "no-cache"})
 
@@ -78,7 +79,8 @@ def _modifier(modify: Callable[[Response], None]) -> Callable[[View], View]:
 def _check(name: str, value: object) -> None:
     if not _NAME.fullmatch(name.replace("-", "_")):
         raise ValueError(f"{name!r} is no directive: use a-z, 0-9 and _")
-    if isinstance(value, str) and not (_TOKEN.fullmatch(value) or name in _QUOTED):
+    allowed = _LIST if name in _QUOTED else _TOKEN
+    if isinstance(value, str) and not allowed.fullmatch(value):
         raise ValueError(f"{name} is {value!r}: its argument has to be a token")
     if isinstance(value, int) and value < 0:
         raise ValueError(f"{name} is {value!r}: its argument has to be 0 or more")

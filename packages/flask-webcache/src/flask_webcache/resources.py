@@ -33,7 +33,7 @@ HINTS = 10_000
 #: How often counters are brought together in a shared backend, in seconds.
 FLUSH_SECONDS = 10.0
 NOT_MODIFIED = "304 NOT MODIFIED"
-COUNTERS = ("hit", "stale", "miss", "stored")
+COUNTERS = ("hit", "stale", "miss")
 
 
 @dataclass(frozen=True, slots=True)

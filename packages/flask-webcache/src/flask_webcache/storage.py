@@ -151,7 +151,7 @@ class Store(Validation):
             mark(exchange, response, "stale")
             return self.conditional(exchange.environ, exchange.method, response)
         refused = self.store(exchange, response)
-        exchange.release(stored=refused is None)
+        exchange.stored = refused is None
         exchange.outcome += "; stored" if refused is None else f"; detail={refused}"
         mark(exchange, response, "miss")
         if refused is Refusal.STREAMED:

@@ -1,0 +1,160 @@
+"""One contract for every backend, through the whole app."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+from cachelib import RedisCache
+
+from flask_webcache import Config
+from flask_webcache.backend import Backend
+from flask_webcache.backend import make_cache
+from flask_webcache.resources import Resources
+
+
+if TYPE_CHECKING:
+    from conftest import Origin
+
+
+@pytest.fixture(params=["simple", "file", "redis", "memcached"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of each backend."""
+    if request.param in ("redis", "memcached"):
+        url: str = request.getfixturevalue(f"{request.param}_url")
+        return url
+    return {"simple": "simple://", "file": f"file://{tmp_path}"}[request.param]
+
+
+@pytest.fixture
+def origin(url: str, make_origin: type[Origin]) -> Origin:
+    """An app on the backend, with names of its own in it."""
+    return make_origin(url=url, key_prefix=f"{time.time_ns()}:")
+
+
+def test_hit(origin: Origin) -> None:
+    """A response comes back as it was, byte for byte."""
+    body = bytes(range(256)) * 400
+    origin.says("max-age=60", body, X="caf\xe9")
+    first, second = origin.get(), origin.get()
+    assert second.data == body
+    assert second.headers["X"] == first.headers["X"]
+    assert second.headers["X-Cache"] == "hit"
+    assert origin.get(If_None_Match=second.headers["ETag"]).status_code == 304
+
+
+def test_vary(origin: Origin) -> None:
+    """Variants are kept apart."""
+    origin.says("max-age=60", Vary="Foo")
+    texts = [origin.get(Foo=foo).text for foo in "121"]
+    assert texts == ["made 1", "made 2", "made 1"]
+
+
+def test_purge(origin: Origin) -> None:
+    """URL, tag and all."""
+    for number, (purge, value) in enumerate(
+        [("purge", ["http://localhost/"]), ("purge_tag", ["news"]), ("purge_all", [])]
+    ):
+        origin.says("max-age=60", f"old {number}", Cache_Tag="news")
+        origin.get()
+        with origin.app.app_context():
+            getattr(origin.cache, purge)(*value)
+        origin.says("max-age=60", f"new {number}", Cache_Tag="news")
+        assert origin.get().text == f"new {number}"
+        assert origin.get().headers["X-Cache"] == "hit"
+        with origin.app.app_context():
+            origin.cache.purge("http://localhost/")
+
+
+def test_validation(origin: Origin) -> None:
+    """A stale response is kept, and freshened by a 304."""
+    origin.says("max-age=1", "body", ETag='"a"')
+    origin.get()
+    time.sleep(1.1)
+    origin.says("max-age=60", b"", 304)
+    assert origin.get().text == "body"
+    assert origin.get().headers["X-Cache"] == "hit"
+
+
+def test_stats(origin: Origin) -> None:
+    """Answers are counted."""
+    origin.says("max-age=60")
+    for _ in range(3):
+        origin.get()
+    with origin.app.app_context():
+        assert origin.cache.stats() == {"hit": 2, "stale": 0, "miss": 1}
+
+
+def test_lock(url: str) -> None:
+    """Only one gets a lock, and it goes away by itself."""
+    backend = Backend(make_cache(url), prefix=f"{time.time_ns()}:", secret=b"")
+    assert [backend.add("lock", "", 1) for _ in range(2)] == [True, False]
+    deadline = time.monotonic() + 5
+    while backend.get("lock") is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Commands:
+    """Counts what a Redis connection sends."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import redis
+
+        self.sent: list[Any] = []
+        send = redis.connection.AbstractConnection.send_packed_command
+
+        def count(connection: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+            self.sent.append(command)
+            return send(connection, command, *args, **kwargs)
+
+        monkeypatch.setattr(
+            redis.connection.AbstractConnection, "send_packed_command", count
+        )
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"Vary": "Foo"}, {"Cache-Tag": "a, b"}, {"Vary": "Foo", "Cache-Tag": "a"}],
+    ids=str,
+)
+def test_one_round_trip(
+    redis_url: str, make_origin: type[Origin], monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, str], fast: bool,
+) -> None:  # fmt: skip
+    """A hit on Redis is one round trip, with variants and tags as well."""
+    origin = make_origin(url=redis_url, fast=fast)
+    origin.says("max-age=60", headers=fields)
+    origin.get(Foo="1")
+    origin.get(Foo="1")
+    commands = Commands(monkeypatch)
+    assert origin.get(Foo="1").headers["X-Cache"] == "hit"
+    assert len(commands.sent) == 1
+
+
+def test_redis_of_one_s_own(redis_url: str) -> None:
+    """A RedisCache that the app made keeps its own serializer."""
+    import redis
+
+    with redis.Redis.from_url(redis_url) as client:
+        cache = RedisCache(host=client)
+        Resources(Config(), Backend(cache, prefix="", secret=b""))
+        cache.set("own", {"a": 1})
+        assert cache.get("own") == {"a": 1}
+
+
+def test_nothing_pickled(redis_url: str, make_origin: type[Origin]) -> None:
+    """What Redis holds is of our own format."""
+    import redis
+
+    origin = make_origin(url=redis_url)
+    origin.says("max-age=60", Vary="Foo", Cache_Tag="a")
+    origin.get()
+    with redis.Redis.from_url(redis_url) as client:
+        values = [client.get(key) for key in client.keys()]
+    assert len(values) == 2
+    assert all(value is not None and value.startswith(b"WC1") for value in values)

@@ -1,0 +1,113 @@
+"""The commands of operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Origin
+
+
+@pytest.fixture
+def origin(make_origin: type[Origin], tmp_path: Path) -> Origin:
+    """An app on a shared backend."""
+    origin = make_origin(url=f"file://{tmp_path}")
+    origin.app.config["SERVER_NAME"] = "localhost"
+    return origin
+
+
+def run(origin: Origin, *arguments: str) -> Any:
+    """Run ``flask webcache`` with arguments."""
+    return origin.app.test_cli_runner().invoke(args=["webcache", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["/"], ["http://localhost/"], ["--tag", "news"], ["--all"]],
+    ids=str,
+)
+def test_purge(origin: Origin, arguments: list[str]) -> None:
+    """What is purged on the command line is gone for the app."""
+    origin.says("max-age=60", Cache_Tag="news")
+    origin.get()
+    result = run(origin, "purge", *arguments)
+    assert (result.exit_code, result.output) == (0, "purged\n")
+    assert origin.get().text == "made 2"
+
+
+@pytest.mark.parametrize("arguments", [[], ["/", "--all"], ["--tag", "x", "--all"]])
+def test_purge_of_what(origin: Origin, arguments: list[str]) -> None:
+    """One thing is purged at a time."""
+    result = run(origin, "purge", *arguments)
+    assert result.exit_code == 2
+    assert "one of URL, --tag TAG and --all" in result.output
+
+
+def test_stats(origin: Origin) -> None:
+    """The counters of all processes are added up."""
+    origin.says("max-age=60")
+    for _ in range(3):
+        origin.get()
+    assert run(origin, "stats").output == "hit 2\nstale 0\nmiss 1\n"
+    assert run(origin, "stats").output == "hit 2\nstale 0\nmiss 1\n"
+
+
+def test_counters_are_flushed(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process brings its counters along from time to time."""
+    monkeypatch.setattr("flask_webcache.resources.FLUSH_SECONDS", 0)
+    resources = origin.app.extensions["webcache"].resources
+    resources.flush()
+    origin.says("max-age=60")
+    origin.get()
+    assert resources.counts.total() < 2
+
+
+def test_explain_stored(origin: Origin) -> None:
+    """What is stored is described."""
+    origin.says("max-age=60", Cache_Tag="news")
+    origin.get()
+    lines = run(origin, "explain", "/").output.splitlines()
+    assert lines[0] == "stored: 200 OK, 6 bytes"
+    assert lines[1].startswith("age 0 s, fresh for ")
+    assert lines[2] == "tags: news"
+    assert lines[3].startswith("a GET now: 200 OK, flask-webcache; hit; ttl=")
+
+
+def test_explain_varying(origin: Origin) -> None:
+    """The selecting fields are named."""
+    origin.says("max-age=60", Vary="Foo, Bar")
+    origin.get(Foo="1")
+    lines = run(origin, "explain", "/").output.splitlines()
+    assert lines[0] == "varies by bar, foo"
+    assert lines[1] == "1 variants are stored"
+    assert lines[2] == "nothing is stored for a request without selecting fields"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("no-store", "not stored, for it says no-store"),
+        (
+            None,
+            "not stored, for it says neither how long it is fresh nor how to validate it",
+        ),
+    ],
+)
+def test_explain_not_stored(origin: Origin, said: str | None, reason: str) -> None:
+    """Why something is not stored is told in words."""
+    origin.says(said)
+    assert run(origin, "explain", "/").output.splitlines()[-1] == reason
+
+
+@pytest.mark.parametrize("arguments", [["purge", "--all"], ["stats"]], ids=str)
+def test_local_cache(make_origin: type[Origin], arguments: list[str]) -> None:
+    """A cache in each process is out of a command's reach."""
+    result = run(make_origin(), *arguments)
+    assert result.exit_code == 1
+    assert "set WEBCACHE_URL to a shared one" in result.output

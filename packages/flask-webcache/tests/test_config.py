@@ -1,0 +1,88 @@
+"""Every configuration value is validated when the app is set up."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_webcache import Config
+from flask_webcache import ConfigError
+from flask_webcache import WebCache
+from flask_webcache import WebCacheError
+
+
+def test_defaults() -> None:
+    """Nothing configured is the default of each key."""
+    assert Config.from_mapping({"OTHER": 1}) == Config()
+
+
+def test_every_key_is_read() -> None:
+    """Each key with the prefix reaches its field; lists become tuples."""
+    values: dict[str, Any] = {
+        one.name: {
+            bool: lambda v: not v,
+            str: lambda v: f"{v}x",
+            tuple: lambda v: ["x"],
+        }.get(type(one.default), lambda v: v + 1)(one.default)
+        for one in fields(Config)
+        if one.metadata.get("config", True)
+    }
+    values["url"] = "file:///tmp/x"
+    config = Config.from_mapping(
+        {f"WEBCACHE_{k.upper()}": v for k, v in values.items()}
+    )
+    for name, value in values.items():
+        assert getattr(config, name) == (
+            tuple(value) if isinstance(value, list) else value
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("WEBCACHE_URL", "http://h", "use simple://"),
+        ("WEBCACHE_URL", "redis", "use simple://"),
+        ("WEBCACHE_URL", 7, "set a string"),
+        ("WEBCACHE_URL", "file://relative", "give the whole path"),
+        ("WEBCACHE_URL", "file:///", "give the whole path"),
+        ("WEBCACHE_LOCK_SECONDS", -1, "set a number of seconds, 0 or more"),
+        ("WEBCACHE_LOCK_SECONDS", float("nan"), "set a number of seconds, 0 or more"),
+        ("WEBCACHE_LOCK_SECONDS", "5", "set a number of seconds, 0 or more"),
+        ("WEBCACHE_STALE_ON_ERROR", True, "set a number of seconds, 0 or more"),
+        ("WEBCACHE_KEEP_SECONDS", 1.5, "set a number of seconds, 0 or more"),
+        ("WEBCACHE_MAX_BODY_BYTES", None, "set a number of bytes, 0 or more"),
+        ("WEBCACHE_MAX_VARIANTS", 0, "allow at least 1 variant"),
+        ("WEBCACHE_ETAGS", 1, "set True or False"),
+        ("WEBCACHE_SORT_QUERY", "yes", "set True or False"),
+        ("WEBCACHE_RESOURCE_EXEMPTIONS", "/static", "set a list of strings"),
+        ("WEBCACHE_RESOURCE_EXEMPTIONS", [""], "set a list of strings"),
+        ("WEBCACHE_IGNORED_QUERY", [1], "set a list of strings"),
+        ("WEBCACHE_TARGETED_FIELDS", None, "set a list of strings"),
+        ("WEBCACHE_CACHE_NAME", "two words", "set a name of letters"),
+        ("WEBCACHE_MASTER_SALT", 1, "set a string"),
+    ],
+)
+def test_wrong_values(key: str, value: Any, remedy: str) -> None:
+    """The error names the key, the value and the remedy."""
+    app = Flask(__name__)
+    app.config[key] = value
+    with pytest.raises(ConfigError, match=remedy) as caught:
+        WebCache(app)
+    assert (caught.value.key, repr(caught.value.value)) == (key, repr(value))
+    assert str(caught.value) == f"{key} is {value!r}: {caught.value.remedy}"
+    assert isinstance(caught.value, WebCacheError)
+
+
+def test_password_is_hidden() -> None:
+    """An error about a URL does not show its password."""
+    with pytest.raises(ConfigError, match=r"foo://me:\*\*\*@h"):
+        Config(url="foo://me:secret@h")
+
+
+def test_wrong_callback() -> None:
+    """The callback has to be one."""
+    with pytest.raises(ConfigError, match="preemptive_recache_callback is 1: give"):
+        Config(preemptive_recache_callback=1)  # type: ignore[arg-type]
