@@ -13,11 +13,15 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import harness
 
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 EARLY = (
@@ -138,13 +142,13 @@ class Site:
     """The app behind Apache, over TLS."""
 
     url: str
-    key: str
+    option: str
     app: harness.Server
 
-    def requested(self, path: str) -> float:
-        """Return when the app was last asked for a path."""
+    def log(self) -> list[tuple[str, float]]:
+        """Return what the app was asked for, and when."""
         with urllib.request.urlopen(f"{self.app.url}/log", timeout=10) as response:
-            return max(at for logged, at in json.load(response) if logged == path)
+            return [(path, at) for path, at in json.load(response)]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +163,8 @@ def site(server: harness.Server, certificate: tuple[Path, Path, str]) -> Iterato
         tls + configuration.replace("http://127.0.0.1:8000", server.url),
         modules=["http2", "ssl", "socache_shmcb"],
     ) as apache:
-        yield Site(f"https://localhost:{apache.port}", certificate[2], server)
+        option = f"--ignore-certificate-errors-spki-list={certificate[2]}"
+        yield Site(f"https://localhost:{apache.port}", option, server)
 
 
 def test_apache(site: Site) -> None:
@@ -174,27 +179,45 @@ def test_apache(site: Site) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("path", "early"),
-    [("/declared", True), ("/explicit", True), ("/learned", True), ("/plain", False)],
-)
-def test_browser(site: Site, path: str, early: bool) -> None:
-    """Chromium asks for the style sheet before the page has come."""
+def visit(chromium: Browser, site: Site, path: str) -> tuple[float, str]:
+    """Return how long after the page its style sheet is asked for, and by what."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{site.url}{path}?seconds=1")
+    script = "JSON.stringify(performance.getEntriesByType('resource'))"
+    resources = json.loads(page.evaluate(script))
+    context.close()
+    log = site.log()
+    started = max(at for logged, at in log if logged == path)
+    asked = min(at for logged, at in log if logged.endswith(".css") and at > started)
+    (kind,) = (
+        resource["initiatorType"]
+        for resource in resources
+        if resource["name"].endswith("/static/main.css")
+    )
+    return asked - started, kind
+
+
+@pytest.mark.parametrize("path", ["/declared", "/explicit", "/learned"])
+def test_browser(site: Site, path: str) -> None:
+    """Chromium asks for the style sheet before the page has come.
+
+    It ignores one 103 in twenty or so, on a busy machine.
+    """
     # The first visitor teaches, where there is something to learn.
     assert b"HTTP/1.1 200 OK" in heads(site.app, path)
-    option = f"--ignore-certificate-errors-spki-list={site.key}"
-    with harness.browser(option) as browser:
-        page = browser.new_page()
-        page.goto(f"{site.url}{path}?seconds=1")
-        css = site.requested("/static/main.css")
-        delay = css - site.requested(path)
-        assert (delay < 0.1) is early, delay
-        resources = json.loads(
-            page.evaluate("JSON.stringify(performance.getEntriesByType('resource'))")
-        )
-        kinds = [
-            resource["initiatorType"]
-            for resource in resources
-            if resource["name"].endswith("/static/main.css")
-        ]
-        assert kinds == ["early-hints" if early else "link"]
+    with harness.browser(site.option) as chromium:
+        visits = [visit(chromium, site, path)]
+        while visits[-1][0] > 0.1 and len(visits) < 4:
+            visits.append(visit(chromium, site, path))
+    delay, kind = visits[-1]
+    assert delay < 0.1, visits
+    assert kind == "early-hints"
+
+
+def test_browser_without_hints(site: Site) -> None:
+    """Without a 103 the style sheet waits for the page."""
+    with harness.browser(site.option) as chromium:
+        delay, kind = visit(chromium, site, "/plain")
+    assert delay > 1
+    assert kind == "link"
