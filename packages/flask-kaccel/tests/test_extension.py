@@ -323,7 +323,9 @@ def test_x_sendfile(make_app: MakeApp, tree: Path) -> None:
     assert raw.decode() == f"{tree}/naïve-日本語-🙂.txt"
 
 
-@pytest.mark.parametrize("name", ["100%25.txt", "a%2520b.txt", "a%0Ab.txt"])
+@pytest.mark.parametrize(
+    "name", ["100%25.txt", "a%2520b.txt", "a%0Ab.txt", "caf%E9.txt"]
+)
 def test_x_sendfile_without_a_safe_form(make_app: MakeApp, name: str) -> None:
     """Flask sends what Apache and lighttpd would read differently, or not at all."""
     client = make_app(KACCEL_BACKEND="x-sendfile")[0].test_client()
@@ -484,6 +486,20 @@ def test_setup_errors(make_app: MakeApp) -> None:
         kaccel.init_app(app)
     with pytest.raises(SetupError, match="call init_app"):
         nginx_locations(Flask(__name__))
+
+
+def test_file_larger_than_memory(make_app: MakeApp, tree: Path) -> None:
+    """Only what is asked for is read."""
+    path = tree / "sparse.bin"
+    with path.open("wb") as file:
+        file.truncate(5 * 2**30)
+    client = make_app()[0].test_client()
+    whole = client.head("/send?sparse.bin")
+    assert whole.headers["Content-Length"] == "5368709120"
+    tail = client.get("/send?sparse.bin", headers={"Range": "bytes=-3"})
+    assert tail.data == b"\0\0\0"
+    assert tail.headers["Content-Range"] == "bytes 5368709117-5368709119/5368709120"
+    path.unlink()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mimetypes
-import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -195,11 +194,10 @@ def cache_control(max_age: int | None) -> str:
 def sendfile_value(path: str) -> str | None:
     """Return a path as ``X-Sendfile`` has it, or ``None`` where it has no safe form.
 
-    lighttpd decodes percent signs and Apache does not; neither takes control
-    characters.
+    lighttpd decodes percent signs, which Apache does not, and wants UTF-8; neither
+    takes control characters.
     """
-    raw = os.fsencode(path)
-    if b"%" in raw or any(byte < 0x20 or byte == 0x7F for byte in raw):
+    if "%" in path or not path.isprintable():
         return None
     # WSGI's text stands for bytes (PEP 3333).
-    return raw.decode("latin-1")
+    return path.encode().decode("latin-1")

@@ -47,6 +47,9 @@ def files_location(location: Location) -> str:
         location.prefix,
         "internal",
         f"alias {quoted(location.source)}",
+        # A directory that has taken a file's place would be redirected to, by its
+        # internal name.
+        "try_files $uri =404",
         *(_add(name, "upstream_http") for name in DROPPED),
     )
 

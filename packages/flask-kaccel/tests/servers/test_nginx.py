@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import example
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 
 
 SECRET = "the-secret-of-the-server-in-front"
@@ -216,6 +223,26 @@ def test_nothing_internal_is_shown(
             assert_nothing_internal(site, fetch(server.address, path, headers, method))
 
 
+@pytest.mark.parametrize("there", ["nothing", "directory", "unreadable"])
+def test_what_changes_behind_the_app(
+    deploy: Any, fetch: Fetch, tmp_path: Path, there: str
+) -> None:
+    """A file that nginx cannot find or read is missing, and nothing more is said."""
+    tmp_path.chmod(0o755)
+    if there == "directory":
+        (tmp_path / "a.txt").mkdir()
+    elif there == "unreadable":
+        (tmp_path / "a.txt").symlink_to("a.txt")
+
+    def amend(text: str) -> str:
+        return re.sub('alias ".*"', f'alias "{tmp_path}/"', text)
+
+    with deploy(amend=amend, KACCEL_REDIRECT_PATH=PREFIX) as site:
+        reply = fetch(site.nginx.address, "/send?a.txt")
+        assert reply.status == 404
+        assert_nothing_internal(site, reply)
+
+
 def test_secret_is_nginx_alone(site: Any, fetch: Fetch) -> None:
     """A client cannot pass a secret of its own through nginx, nor one around it."""
     reply = fetch(site.nginx.address, "/send?a.txt", {"X-Kaccel-Secret": "x" * 32})
@@ -233,3 +260,25 @@ def test_rate_limit(site: Any, fetch: Fetch, tree: Path) -> None:
     started = time.monotonic()
     assert len(fetch(site.nginx.address, "/limited?48k.bin").body) == 49152
     assert time.monotonic() - started > 1 > fast
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.binary(min_size=1, max_size=40).filter(
+        lambda name: not {*b"/\0"} & {*name} and name not in (b".", b"..")
+    )
+)
+@example(b"%2e%2e")
+@example(b"..%2f..%2fsecret.txt")
+@example(b"~!@#$%^&*()_+{}|:<>? `-=[]\\;',.")
+def test_any_name(site: Any, fetch: Fetch, name: bytes) -> None:
+    """Whatever bytes a file's name has, its own content is sent, by both."""
+    path = site.files / "any" / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(name)
+    url = f"/send?any/{quote(name)}"
+    by_nginx = fetch(site.nginx.address, url)
+    by_flask = fetch(site.app.address, url)
+    path.unlink()
+    assert by_nginx.body == by_flask.body == name
+    assert by_nginx.seen == by_flask.seen
