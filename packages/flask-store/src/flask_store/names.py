@@ -22,6 +22,8 @@ UNNAMED = "file"
 
 #: Joiners that emoji and Persian need, though they are format characters.
 _JOINERS = "\u200c\u200d"
+#: Control characters, lone surrogates, and Windows' separator.
+_IMPOSSIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\]")
 #: What Windows refuses in a name.
 _REFUSED = re.compile(r'[<>:"|?*]')
 _DEVICE = re.compile(
@@ -64,12 +66,13 @@ def check(path: str) -> str:
     """
     if not path or path.startswith("/"):
         raise InvalidNameError(path, "it has to be relative to the store")
-    if "\\" in path or any(unicodedata.category(char) in {"Cc", "Cs"} for char in path):
+    if _IMPOSSIBLE.search(path):
         raise InvalidNameError(path, "it has a character that no name has")
+    parts = path.split("/")
     # Names that start with a dot are the stores' own: "..", and files in the making.
-    if any(not part or part.startswith(".") for part in path.split("/")):
+    if any(part[:1] in {"", "."} for part in parts):
         raise InvalidNameError(path, "a part is empty or starts with a dot")
-    if any(len(part.encode()) > LONGEST_PART for part in path.split("/")):
+    if any(len(part.encode()) > LONGEST_PART for part in parts):
         raise InvalidNameError(path, f"a part is longer than {LONGEST_PART} bytes")
     if len(path.encode()) > LONGEST_PATH:
         raise InvalidNameError(path, f"it is longer than {LONGEST_PATH} bytes")
@@ -102,6 +105,8 @@ def split_extension(name: str) -> tuple[str, str]:
 
 def _printable(name: str) -> str:
     """Drop control, format, surrogate and private characters; keep spaces as such."""
+    if name.isascii() and name.isprintable():
+        return name
     kept = []
     for char in name:
         category = unicodedata.category(char)

@@ -74,9 +74,17 @@ class Spool(io.BufferedRandom):
 
     def write(self, data: Buffer, /) -> int:
         """Write, unless the file has its name."""
+        self._check_own()
+        return super().write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut the file, unless it has its name."""
+        self._check_own()
+        return super().truncate(size)
+
+    def _check_own(self) -> None:
         if self.linked:
             raise io.UnsupportedOperation("the file is the store's now")
-        return super().write(data)
 
     def settle(self, *, durable: bool) -> None:
         """Hand everything to the system, and with ``durable`` to the disk."""
@@ -89,26 +97,19 @@ class Spool(io.BufferedRandom):
 
         The kernel decides, so no file is ever overwritten, by whatever process.
         """
-        source = self._hidden or f"/proc/self/fd/{self.fileno()}"
         try:
-            # Only with a folder's descriptor does Python call linkat(2), which alone
-            # can follow the link in /proc; the path is absolute, so none is used.
             if self._hidden:
-                os.link(source, path)
+                os.link(self._hidden, path)
             else:
+                # Only with a folder's descriptor does Python call linkat(2), which can
+                # follow the link in /proc; that path is absolute, so none is used.
+                source = f"/proc/self/fd/{self.fileno()}"
                 os.link(source, path, src_dir_fd=0, follow_symlinks=True)
         except FileExistsError:
             return False
-        self._seal(source)
-        return True
-
-    def _seal(self, source: str) -> None:
-        """Let the stream be read but not written any more: the file is the store's."""
         self.linked = True
-        reading = os.open(source, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        os.dup2(reading, self.fileno(), inheritable=False)
-        os.close(reading)
         self._forget()
+        return True
 
     def _forget(self) -> None:
         if self._hidden:
