@@ -16,12 +16,45 @@ FIRST_SIZE = 1024
 
 
 def close(*objects: object) -> None:
-    """Close the objects that can be closed, in order, even when one fails."""
+    """Close what can be closed, in order, each once, even when one fails."""
+    unique = {id(each): each for each in objects}
     with contextlib.ExitStack() as stack:
-        for each in reversed(objects):
+        for each in reversed(unique.values()):
             callback = getattr(each, "close", None)
             if callback is not None:
                 stack.callback(callback)
+
+
+class Chunks:
+    """An iterator that closes what its chunks are made of.
+
+    :param chunks: an iterator.
+    :param sources: closed after it. A generator cannot do this: one that was never
+        started does not run its ``finally``.
+    :param prime: make the first chunk now. What fails before it fails here, where
+        the caller can still answer with an error page.
+    """
+
+    def __init__(
+        self, chunks: Iterator[Any], *sources: object, prime: bool = False
+    ) -> None:
+        self._chunks = chunks
+        self._sources = sources
+        try:
+            self._first = list(islice(chunks, int(prime)))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._first.pop() if self._first else next(self._chunks)
+
+    def close(self) -> None:
+        """Close the chunks and the sources."""
+        close(self._chunks, *self._sources)
 
 
 def buffered(
@@ -39,56 +72,18 @@ def buffered(
     """
     if size < 1:
         raise ValueError(f"size is {size!r}: set at least 1")
-    return _joined(iterable, size, delay)
+    return Chunks(_joined(iterable, size, delay), iterable)
 
 
 def _joined(iterable: Iterable[Any], size: int, delay: float) -> Iterator[Any]:
     parts: list[Any] = []
     length, goal, deadline = 0, min(FIRST_SIZE, size), monotonic() + delay
-    iterator = iter(iterable)
-    try:
-        for part in iterator:
-            parts.append(part)
-            length += len(part)
-            if length >= goal or monotonic() >= deadline:
-                yield part[:0].join(parts)
-                parts.clear()
-                length, goal, deadline = 0, min(2 * goal, size), monotonic() + delay
-        if length:
-            yield parts[0][:0].join(parts)
-    finally:
-        close(iterator)
-
-
-class Primed:
-    """Chunks of which the first is already made.
-
-    What fails before the first chunk fails here, where the caller can still answer
-    with an error page, and not after the status has been sent.
-
-    :param chunks: an iterator.
-    :param sources: what else to close at the end: a generator that was never
-        started does not close what it would have read.
-    :param prime: False makes no chunk, for a response that will have no body.
-    """
-
-    def __init__(
-        self, chunks: Iterator[bytes], *sources: object, prime: bool = True
-    ) -> None:
-        self._chunks = chunks
-        self._sources = sources
-        try:
-            self._first = list(islice(chunks, int(prime)))
-        except BaseException:
-            self.close()
-            raise
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return self._first.pop() if self._first else next(self._chunks)
-
-    def close(self) -> None:
-        """Close the chunks and the sources."""
-        close(self._chunks, *self._sources)
+    for part in iterable:
+        parts.append(part)
+        length += len(part)
+        if length >= goal or monotonic() >= deadline:
+            yield part[:0].join(parts)
+            parts.clear()
+            length, goal, deadline = 0, min(2 * goal, size), monotonic() + delay
+    if length:
+        yield parts[0][:0].join(parts)

@@ -31,7 +31,7 @@ from jinja2 import Template
 from flask_streaming import wire
 from flask_streaming.archive import Source as ZipSource
 from flask_streaming.archive import zip_parts
-from flask_streaming.chunks import Primed
+from flask_streaming.chunks import Chunks
 from flask_streaming.chunks import buffered
 from flask_streaming.chunks import close
 from flask_streaming.documents import Dumps
@@ -78,7 +78,7 @@ def _respond(
         close(*sources)
         return response
     prime = request.method != "HEAD"
-    response.response = Primed(buffered(parts), *sources, prime=prime)
+    response.response = Chunks(buffered(parts), *sources, prime=prime)
     return response
 
 

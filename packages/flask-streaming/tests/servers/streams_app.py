@@ -139,6 +139,12 @@ def events() -> Response:
     return event_stream(streaming.subscribe(channel), retry=200, ping=1)
 
 
+@app.get("/pumped")
+def pumped() -> Response:
+    """Send events from a generator, which a thread reads."""
+    return event_stream((tick.decode() for tick in ticks(0.1, b"7")), retry=200, ping=1)
+
+
 @app.get("/count-down")
 def count_down() -> Response:
     """Count from the last number that the client saw; break, or end with a 204."""
@@ -172,6 +178,7 @@ def get_counts() -> dict[str, int]:
     return {
         **counts,
         "process": os.getpid(),
+        "pumps": sum(it.name == "streaming-pump" for it in threading.enumerate()),
         "threads": threading.active_count(),
         "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
     }

@@ -149,7 +149,7 @@ class Listener:
                     case ("data", _, value):
                         if event:
                             self.other.append(event)
-                        else:
+                        elif value.isdigit():
                             self.seen.append(int(value))
                     case ("", _, _):
                         event = ""
@@ -253,28 +253,30 @@ def test_redis_restarts(workers: harness.Server, redis_session: Any) -> None:
     assert late.seen == seen[-len(late.seen) :]
 
 
-def test_nothing_is_left(redis_url: str) -> None:
-    """After 200 clients left, no thread, file or connection is left behind."""
+@pytest.mark.parametrize("path", ["/events", "/pumped"])
+def test_nothing_is_left(redis_url: str, path: str) -> None:
+    """After 200 clients left, no stream, thread or file is left behind."""
     environ = {"FLASK_STREAMING_REDIS_URL": redis_url}
     with harness.gunicorn(
         APP, "--threads", "250", worker="gthread", environ=environ
     ) as server:
-        counts_of = f"{server.url}/counts"
 
         def counts() -> dict[str, int]:
-            with urllib.request.urlopen(counts_of) as answer:
+            with urllib.request.urlopen(f"{server.url}/counts") as answer:
                 found: dict[str, int] = json.load(answer)
             return found
 
         before = counts()
-        listeners = [Listener(server) for _ in range(200)]
+        listeners = [Listener(server, path) for _ in range(200)]
 
         async def act() -> None:
-            await asyncio.to_thread(post, server, "/publish?count=5")
+            assert all(listener.connected == 1 for listener in listeners)
 
         listening(listeners, act)
         left = time.monotonic()
         wait_until(lambda: counts().get("ClientDisconnected", 0) == 200)
+        wait_until(lambda: counts()["pumps"] == 0)
+        assert counts().get("closed", 0) == (200 if path == "/pumped" else 0)
         assert time.monotonic() - left < 3
-        # The pool keeps its threads and connections; the streams keep none.
+        # The pool of Redis and that of the worker keep theirs; the streams keep none.
         wait_until(lambda: counts()["files"] <= before["files"] + 12)
