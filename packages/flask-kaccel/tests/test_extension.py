@@ -364,24 +364,44 @@ def test_status_of_its_own(make_app: MakeApp) -> None:
     assert app.test_client().get("/uri").headers["X-Accel-Redirect"]
 
 
+def fail(*args: object) -> None:
+    """Stand in for what a process without the rights to a file gets."""
+    raise PermissionError(13, "Permission denied")
+
+
 def test_file_that_cannot_be_read(
-    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A file that goes away while it is being sent is missing."""
-    (tmp_path / "a.txt").touch()
+    """A file that this process may not read is missing, and the log says why."""
     app, kaccel = make_app(**NGINX)
-    plain, _ = make_app()
 
     @app.get("/gone")
     def gone() -> Any:
         return kaccel.send_from_directory("a.txt"), 410
 
-    def fail(*args: object) -> None:
-        raise PermissionError
-
     monkeypatch.setattr(Path, "open", fail)
-    assert plain.test_client().get("/send?a.txt").status_code == 404
+    assert make_app()[0].test_client().get("/send?a.txt").status_code == 404
     assert app.test_client().get("/gone").status_code == 404
+    assert caplog.text.count("a.txt' cannot be sent: Permission denied") == 2
+
+
+def test_what_is_logged(
+    make_app: MakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An operator learns of links and rights; a missing file is nobody's fault."""
+    client = make_app(**NGINX)[0].test_client()
+    client.get("/send?missing%0Ainjected")
+    assert not caplog.records
+    client.get("/send?outside/secret%0Ainjected")
+    assert "leads out of" in caplog.text
+    monkeypatch.setattr("os.lstat", fail)
+    client.get("/send?a.txt")
+    assert "a.txt' may not be looked at" in caplog.text
+    assert len(caplog.text.splitlines()) == len(caplog.records) == 2
 
 
 def test_redirect_to_internal_locations(make_app: MakeApp) -> None:

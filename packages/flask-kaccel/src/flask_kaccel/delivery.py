@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from werkzeug.wrappers import Response
 
+log = logging.getLogger("flask_kaccel")
 #: ``flask kaccel check`` asks with it who sends; nginx drops the reply.
 CHECK_HEADER = "X-Kaccel-Check"
 #: Headers of a file that an error must not inherit.
@@ -48,9 +50,7 @@ def no_body() -> Iterator[bytes]:
 
 def send_or_miss(response: Response, file: File, environ: WSGIEnvironment) -> None:
     """Send a file from this process, or a bare 404 where it cannot be read."""
-    try:
-        send_here(response, file, environ)
-    except OSError:
+    if not send_here(response, file, environ):
         response.status_code = 404
         set_empty(response)
 
@@ -64,12 +64,12 @@ def set_empty(response: Response) -> None:
             response.headers.pop(name, None)
 
 
-def send_here(response: Response, file: File, environ: WSGIEnvironment) -> None:
+def send_here(response: Response, file: File, environ: WSGIEnvironment) -> bool:
     """Send a file from this process, with the validators that nginx gives it.
 
     A status other than 200 keeps the whole file as its body.
 
-    :raises OSError: the file cannot be read.
+    :return: whether the file can be read.
     """
     headers = response.headers
     headers["ETag"] = file.etag
@@ -83,11 +83,16 @@ def send_here(response: Response, file: File, environ: WSGIEnvironment) -> None:
         found = answer(request_headers, file.etag, modified, file.size)
     response.status_code = found.status
     if found.status not in (304, 412, 416):
-        _set_body(response, file, found.spans, environ)
-        return
+        try:
+            _set_body(response, file, found.spans, environ)
+        except OSError as error:
+            log.warning("%r cannot be sent: %s", file.path, error.strerror)
+            return False
+        return True
     set_empty(response)
     if found.status == 416:
         headers["Content-Range"] = f"bytes */{file.size}"
+    return True
 
 
 def _set_body(

@@ -310,11 +310,7 @@ def _send(
     if last_modified is not None:
         headers.append(("Last-Modified", http_date(last_modified)))
     response = app.response_class(headers=headers)
-    try:
-        send_here(response, file, request.environ)
-    except OSError:
-        return None
-    return response
+    return response if send_here(response, file, request.environ) else None
 
 
 def _deliver_named(response: Response) -> Response:

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
+
+
+log = logging.getLogger("flask_kaccel")
 
 
 def absolute(path: str | os.PathLike[str], root_path: str) -> str:
@@ -75,6 +79,9 @@ def find_file(path: str, location: Location | None) -> File | None:
     """
     try:
         found = os.stat(path) if location is None else _stat_inside(path, location)
+    except PermissionError:
+        log.warning("%r may not be looked at by this process", path)
+        return None
     except (OSError, ValueError):  # ValueError: a null character
         return None
     if found is None or not stat.S_ISREG(found.st_mode):
@@ -91,8 +98,10 @@ def _stat_inside(path: str, location: Location) -> os.stat_result | None:
         found = os.lstat(step)
         if stat.S_ISLNK(found.st_mode):
             directory = os.path.realpath(location.source) + os.sep
-            inside = os.path.realpath(path).startswith(directory)
-            return os.stat(path) if inside else None
+            if os.path.realpath(path).startswith(directory):
+                return os.stat(path)
+            log.warning("%r leads out of %r by a symbolic link", path, location.source)
+            return None
         step += os.sep
     return found
 
