@@ -12,7 +12,6 @@ from cachelib import SimpleCache
 from cachelib.base import BaseCache
 
 from flask_webcache import ConfigError
-from flask_webcache import backend as module
 from flask_webcache.backend import Backend
 from flask_webcache.backend import Bytes
 from flask_webcache.backend import make_cache
@@ -27,7 +26,7 @@ from flask_webcache.rules.entry import encode
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Origin
+    from planned import Origin
 
 
 ENTRY = Entry(
@@ -110,7 +109,7 @@ def test_failure_is_silent(
 ) -> None:
     """A backend that fails is left alone for a while, and logged once a minute."""
     now = 100.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr("time.monotonic", lambda: now)
     backend = Backend(broken, prefix="", secret=b"")
     assert backend.get("a") is None
     calls = Broken.calls
@@ -146,7 +145,7 @@ def test_requests_go_on(make_origin: type[Origin], broken: Broken) -> None:
     for _ in range(3):
         response = app.test_client().get("/")
         assert response.text == "fine"
-    assert response.headers["Cache-Status"].endswith("detail=not-kept")
+        assert response.headers["Cache-Status"].endswith("detail=not-kept")
 
 
 def test_simple_url() -> None:

@@ -12,8 +12,8 @@ from werkzeug.http import http_date
 
 
 if TYPE_CHECKING:
-    from conftest import Clock
-    from conftest import Origin
+    from planned import Clock
+    from planned import Origin
 
 
 @pytest.fixture(params=[False, True], ids=["hooks", "fast"])

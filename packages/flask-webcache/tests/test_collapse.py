@@ -18,7 +18,7 @@ from flask_webcache.flights import Flights
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Origin
+    from planned import Origin
 
 
 @pytest.fixture(params=["simple", "file"])

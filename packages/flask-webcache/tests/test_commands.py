@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from flask_webcache import cli
+
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Origin
+    from planned import Origin
 
 
 @pytest.fixture
@@ -93,10 +95,7 @@ def test_explain_varying(origin: Origin) -> None:
     ("said", "reason"),
     [
         ("no-store", "not stored, for it says no-store"),
-        (
-            None,
-            "not stored, for it says neither how long it is fresh nor how to validate it",
-        ),
+        (None, f"not stored, for {cli._REASONS['no-freshness']}"),
     ],
 )
 def test_explain_not_stored(origin: Origin, said: str | None, reason: str) -> None:

@@ -21,15 +21,14 @@ def test_defaults() -> None:
 
 def test_every_key_is_read() -> None:
     """Each key with the prefix reaches its field; lists become tuples."""
-    values: dict[str, Any] = {
-        one.name: {
-            bool: lambda v: not v,
-            str: lambda v: f"{v}x",
-            tuple: lambda v: ["x"],
-        }.get(type(one.default), lambda v: v + 1)(one.default)
-        for one in fields(Config)
-        if one.metadata.get("config", True)
-    }
+    values: dict[str, Any] = {}
+    for one in fields(Config):
+        if isinstance(one.default, bool):
+            values[one.name] = not one.default
+        elif isinstance(one.default, (int, float)):
+            values[one.name] = one.default + 1
+        elif isinstance(one.default, (str, tuple)):
+            values[one.name] = "x" if isinstance(one.default, str) else ["x"]
     values["url"] = "file:///tmp/x"
     config = Config.from_mapping(
         {f"WEBCACHE_{k.upper()}": v for k, v in values.items()}

@@ -148,7 +148,8 @@ def test_use_outside() -> None:
 def test_fast_path_stays_inside() -> None:
     """The fast path would bypass other middleware, so it has to be there first."""
     app = Flask(__name__)
-    app.wsgi_app = lambda environ, start: []  # type: ignore[method-assign]
+    inner = app.wsgi_app
+    app.wsgi_app = lambda *arguments: inner(*arguments)  # type: ignore[method-assign]
     with pytest.raises(SetupError, match="before"):
         WebCache(app, fast=True)
 
@@ -179,7 +180,12 @@ def test_fast_path_on_a_shared_backend(tmp_path: Any) -> None:
     reads: list[Any] = []
     backend = app.extensions["webcache"].resources.backend
     read = backend._read
-    backend._read = lambda keys: reads.append(keys) or read(keys)
+
+    def note(keys: Any) -> Any:
+        reads.append(keys)
+        return read(keys)
+
+    backend._read = note
     app.add_url_rule("/", view_func=page)
     client = app.test_client()
     client.get("/")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask import Response
+from werkzeug.test import TestResponse
 
 from flask_webcache import modifiers
 
 
-def decorated(decorator: Any, view: Any = lambda: "body") -> Response:
+def decorated(decorator: Any, view: Any = lambda: "body") -> TestResponse:
     """Return what a decorated view responds."""
     app = Flask(__name__)
     app.add_url_rule("/", "view", decorator(view))

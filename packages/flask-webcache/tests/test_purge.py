@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Clock
-    from conftest import Origin
+    from planned import Clock
+    from planned import Origin
 
     Make = Callable[..., Origin]
 

@@ -19,8 +19,8 @@ from flask_webcache.recache import Recache
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Clock
-    from conftest import Origin
+    from planned import Clock
+    from planned import Origin
 
 
 TASK = Recache("http", "localhost:5000", "", "/x", "a=b", "/x?a=b", (("HTTP_A", "1"),))
@@ -173,13 +173,14 @@ def test_rq_dispatcher() -> None:
 
 
 def test_process_dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process makes the request, and stores what it gets in the same backend."""
+    """Another process makes the request, and stores what it gets."""
     (tmp_path / "shop.py").write_text(
         "from flask import Flask\n"
         "from flask_webcache import Config, WebCache, modifiers\n"
         "app = Flask(__name__)\n"
         f"WebCache(app, config=Config(url='file://{tmp_path}/cache'))\n"
-        "app.add_url_rule('/x', 'x', modifiers.cache_for(minutes=5)(lambda: 'theirs'))\n"
+        "view = modifiers.cache_for(minutes=5)(lambda: 'theirs')\n"
+        "app.add_url_rule('/x', 'x', view)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     recache.make_process_dispatcher("shop:app")(

@@ -26,7 +26,7 @@ from flask_webcache import modifiers
 
 
 if TYPE_CHECKING:
-    from conftest import Origin
+    from planned import Origin
 
 
 def fresh(body: str = "body") -> Response:
@@ -96,7 +96,7 @@ def test_session_of_another_kind() -> None:
         def open_session(self, app: Any, request: Any) -> Any:
             return Session()
 
-        def save_session(self, *arguments: Any) -> None:
+        def save_session(self, app: Any, session: Any, response: Any) -> None:
             pass
 
     app = Flask(__name__)

@@ -86,6 +86,16 @@ class _Redis(RedisCache):
         return bool(self._write_client.set(key, value, nx=True, ex=timeout))
 
 
+class _Memcached(MemcachedCache):
+    _client: Any
+
+    def inc(self, key: str, delta: int = 1) -> int | None:
+        # Its values are bytes, to which the inherited method cannot add.
+        self._client.add(key, b"0")
+        number: int | None = self._client.incr(key, delta)
+        return number
+
+
 class Backend:
     """One cache as this package uses it: items by name, and silence when it fails.
 
@@ -247,7 +257,7 @@ def _memcached(url: str, netloc: str) -> BaseCache:
         connect_timeout=TIMEOUT,
         default_noreply=False,
     )
-    return MemcachedCache(servers=client)
+    return _Memcached(servers=client)
 
 
 def _missing(url: str, extra: str) -> ConfigError:
@@ -269,4 +279,4 @@ def _whole(seconds: float) -> int:
 
 
 def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return int(value) if isinstance(value, (int, bytes)) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -81,6 +82,7 @@ class Resources:
         self._early = config.preemptive_recache_seconds
         self._hints: dict[str, _Hint] = {}
         self._marks: dict[str, float] = {}
+        self._lock = threading.Lock()
         self._flush_at = time.monotonic() + FLUSH_SECONDS
 
     def key(self, environ: Mapping[str, Any]) -> str:
@@ -131,16 +133,21 @@ class Resources:
     def keep(self, key: str, entry: Entry, now: float) -> bool:
         """Store a response, unless the resource was purged since it was begun."""
         current = self.backend.get(key)
-        metadata = current if isinstance(current, Metadata) else None
-        purged = metadata.purged if metadata else 0.0
+        purged = current.purged if isinstance(current, Metadata) else 0.0
         if max(purged, self.purged) >= entry.started:
             return False
         seconds = self._seconds(entry, now)
         if not entry.vary:
             return self.backend.set(key, entry, seconds)
+        with self._lock:
+            return self._keep_variant(key, entry, now, seconds)
+
+    def _keep_variant(self, key: str, entry: Entry, now: float, seconds: float) -> bool:
+        current = self.backend.get(key)
+        metadata = current if isinstance(current, Metadata) else Metadata()
         variant = Variant(entry.vary, entry.language, now + seconds)
         limit = self.config.max_variants
-        metadata, dropped = (metadata or Metadata()).adding(variant, now, limit)
+        metadata, dropped = metadata.adding(variant, now, limit)
         entry = replace(entry, salt=metadata.salt)
         # The response first, so that nobody is led to what is not there yet.
         if not self.backend.set(variant.name(key), entry, seconds):
@@ -225,14 +232,16 @@ class Resources:
             selection(names, environ) for names in metadata.names()
         ]
         variant = metadata.choose(asked)
-        if variant is None:
-            return None
-        name = variant.name(key)
-        if name not in got:
-            got |= self._read([name])
-        entry = got[name]
-        same = isinstance(entry, Entry) and entry.salt == metadata.salt
-        return entry if same else None
+        # One that two processes stored at once may be listed by neither.
+        exact = [variant_key(key, one) for one in asked]
+        names = [variant.name(key)] if variant else exact
+        if missing := [name for name in names if name not in got]:
+            got |= self._read(missing)
+        for name in names:
+            entry = got[name]
+            if isinstance(entry, Entry) and entry.salt == metadata.salt:
+                return entry
+        return None
 
     def _current(self, entry: Entry, got: Mapping[str, Item | None]) -> bool:
         """Tell whether an entry was begun after its tags and all were purged."""

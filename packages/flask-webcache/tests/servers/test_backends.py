@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 from cachelib import RedisCache
 
 from flask_webcache import Config
+from flask_webcache import handlers
 from flask_webcache.backend import Backend
 from flask_webcache.backend import make_cache
 from flask_webcache.resources import Resources
 
 
 if TYPE_CHECKING:
-    from conftest import Origin
+    from planned import Origin
 
 
 @pytest.fixture(params=["simple", "file", "redis", "memcached"])
@@ -27,6 +29,23 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         url: str = request.getfixturevalue(f"{request.param}_url")
         return url
     return {"simple": "simple://", "file": f"file://{tmp_path}"}[request.param]
+
+
+@pytest.fixture(autouse=True)
+def close(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what was opened."""
+    caches: list[Any] = []
+
+    def make(url: str) -> Any:
+        caches.append(make_cache(url))
+        return caches[-1]
+
+    monkeypatch.setattr("flask_webcache.handlers.make_cache", make)
+    yield
+    for cache in caches:
+        client = getattr(cache, "_write_client", getattr(cache, "_client", None))
+        if client is not None:
+            client.close()
 
 
 @pytest.fixture
@@ -90,7 +109,8 @@ def test_stats(origin: Origin) -> None:
 
 def test_lock(url: str) -> None:
     """Only one gets a lock, and it goes away by itself."""
-    backend = Backend(make_cache(url), prefix=f"{time.time_ns()}:", secret=b"")
+    cache = handlers.make_cache(url)  # type: ignore[attr-defined]
+    backend = Backend(cache, prefix=f"{time.time_ns()}:", secret=b"")
     assert [backend.add("lock", "", 1) for _ in range(2)] == [True, False]
     deadline = time.monotonic() + 5
     while backend.get("lock") is not None:
@@ -102,18 +122,17 @@ class Commands:
     """Counts what a Redis connection sends."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import redis
+        import redis.connection
 
         self.sent: list[Any] = []
-        send = redis.connection.AbstractConnection.send_packed_command
+        connection: Any = redis.connection.AbstractConnection
+        send = connection.send_packed_command
 
-        def count(connection: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        def count(itself: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
             self.sent.append(command)
-            return send(connection, command, *args, **kwargs)
+            return send(itself, command, *args, **kwargs)
 
-        monkeypatch.setattr(
-            redis.connection.AbstractConnection, "send_packed_command", count
-        )
+        monkeypatch.setattr(connection, "send_packed_command", count)
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
@@ -155,6 +174,6 @@ def test_nothing_pickled(redis_url: str, make_origin: type[Origin]) -> None:
     origin.says("max-age=60", Vary="Foo", Cache_Tag="a")
     origin.get()
     with redis.Redis.from_url(redis_url) as client:
-        values = [client.get(key) for key in client.keys()]
+        values: list[Any] = [client.get(key) for key in client.scan_iter()]
     assert len(values) == 2
-    assert all(value is not None and value.startswith(b"WC1") for value in values)
+    assert all(value.startswith(b"WC1") for value in values)

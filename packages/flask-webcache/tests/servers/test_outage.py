@@ -89,11 +89,11 @@ def test_garbage(server: harness.Server, redis: RedisServer, tmp_path: Path) -> 
     with library.Redis.from_url(redis.url) as client:
         until_hit(server)
         for data in (b"", b"WC1", os.urandom(200), evil, b"!" + evil, b"7"):
-            for key in client.keys():
+            for key in list(client.scan_iter()):
                 client.set(key, data)
             assert get(server)[0].startswith("made ")
         until_hit(server)
-        for key in client.keys():
+        for key in list(client.scan_iter()):
             client.delete(key)
             client.rpush(key, "x")
         for _ in range(3):
@@ -105,9 +105,10 @@ def test_garbage(server: harness.Server, redis: RedisServer, tmp_path: Path) -> 
 def test_memory_stays_flat(server: harness.Server, redis: RedisServer) -> None:
     """Requests for ever new URLs do not fill the process, with Redis or without."""
     assert server.process is not None
+    parent = server.process.pid
 
     def memory() -> int:
-        worker = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        worker = Path(f"/proc/{parent}/task/{parent}/children")
         (pid,) = worker.read_text().split()
         fields = Path(f"/proc/{pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
