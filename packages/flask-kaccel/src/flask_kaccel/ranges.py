@@ -15,7 +15,9 @@ from werkzeug.http import parse_etags
 
 CHUNK_BYTES = 64 * 1024
 #: Numbers that nginx's own parser can hold.
-RANGE = re.compile(r"\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*")
+RANGE = re.compile(
+    r" *(?:(?P<first>[0-9]{1,18}) *- *(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18})) *"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,13 @@ def parse_ranges(value: str, size: int) -> tuple[range, ...] | None:
     spans = []
     for spec in specs.split(","):
         match = RANGE.fullmatch(spec)
-        if match is None or not any(match.groups()):
+        if match is None:
             return ()
-        first, last = match.groups()
-        if first:
-            span = range(int(first), min(int(last) + 1 if last else size, size))
+        first, last, suffix = match.groups()
+        if suffix:
+            span = range(max(size - int(suffix), 0), size)
         else:
-            span = range(max(size - int(last), 0), size)
+            span = range(int(first), min(int(last) + 1 if last else size, size))
         if span:
             spans.append(span)
         elif span.start == 0:

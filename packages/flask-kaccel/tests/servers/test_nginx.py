@@ -262,6 +262,42 @@ def test_rate_limit(site: Any, fetch: Fetch, tree: Path) -> None:
     assert time.monotonic() - started > 1 > fast
 
 
+SPECS = st.lists(
+    st.sampled_from(["", " ", "-", "0", "1", "9", "10239", "10240", ",", "x"]),
+    max_size=9,
+).map("".join)
+TAGS = st.lists(
+    st.sampled_from([ETAG, f"W/{ETAG}", '"other"', '""', '"a,b"']), min_size=1
+).map(", ".join)
+CONDITIONS = st.one_of(
+    st.builds(dict),
+    *(
+        st.fixed_dictionaries({name: values})
+        for name, values in {
+            "If-Range": st.sampled_from([ETAG, '"other"', MODIFIED, BEFORE, "x", ""]),
+            "If-Match": st.one_of(TAGS, st.just("*")),
+            "If-None-Match": st.one_of(TAGS, st.just("*")),
+            "If-Modified-Since": st.sampled_from([BEFORE, MODIFIED]),
+            "If-Unmodified-Since": st.sampled_from([BEFORE, MODIFIED]),
+        }.items()
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SPECS, CONDITIONS)
+def test_any_range(
+    site: Any, fetch: Fetch, specs: str, conditions: dict[str, str]
+) -> None:
+    """Whatever range a client asks for, on any condition, both give it the same."""
+    headers = {"Range": f"bytes={specs}", **conditions}
+    by_nginx = fetch(site.nginx.address, "/send?10k.bin", headers)
+    by_flask = fetch(site.app.address, "/send?10k.bin", headers)
+    assert by_nginx.status == by_flask.status
+    if by_nginx.status < 300:
+        assert by_nginx.seen == by_flask.seen
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.binary(min_size=1, max_size=40).filter(
