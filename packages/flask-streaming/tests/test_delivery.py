@@ -204,10 +204,16 @@ def test_client_that_keeps_the_context(app: Flask, record: Recorder) -> None:
     assert record.names() == ["after", "finally", "request", "app"]
 
 
-def test_body_that_is_none(app: Flask, client: FlaskClient) -> None:
-    """What cannot be iterated over is an error page."""
-    app.add_url_rule("/", "view", lambda: Response(5))  # type: ignore[arg-type]
+def test_body_that_is_none(app: Flask, client: FlaskClient, record: Recorder) -> None:
+    """What cannot be iterated over is an error page, and the context ends."""
+
+    @app.get("/")
+    def view() -> Response:
+        stream_with_context(iter("abc"))
+        return Response(5)  # type: ignore[arg-type]
+
     assert client.get("/").status_code == 500
+    assert record.names()[-2:] == ["request", "app"]
 
 
 def test_one_context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +488,7 @@ def test_client_that_left_without_a_reset(
 ) -> None:
     """Where there is no reset, the server is told by an error it knows."""
     monkeypatch.setattr(delivery, "PROBE_SECONDS", 0)
-    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(wire, "reset", lambda environ: False)
     server, peer = connection
     peer.close()
     app.add_url_rule("/", "view", lambda: (part for part in "ab"))
@@ -558,7 +564,7 @@ def test_nothing_to_probe(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         assert wire.reset(request.environ) is False
     wire.library.cache_clear()
     with monkeypatch.context() as patched:
-        patched.setattr(sys, "platform", "win32")
+        patched.setattr(sys, "platform", "darwin")
         assert (
             wire.disconnected({"gunicorn.socket": SimpleNamespace(fileno=int)}) is None
         )

@@ -179,8 +179,7 @@ def _deliver(app: Flask, response: Response, **_: object) -> None:
         or _is_page(response)
     ):
         return
-    kept = request.environ.get(KEEP_CONTEXT, False)
-    release = _hold_context() if kept else None
+    releases: list[Callable[[BaseException | None], None]] = []
     what = f"{request.method} {request.path}"
     # Weak, so that a body that nobody closes ends with its last reference.
     reference = weakref.ref(response)
@@ -189,10 +188,12 @@ def _deliver(app: Flask, response: Response, **_: object) -> None:
         try:
             _report(app, reference(), what, delivery, error)
         finally:
-            if release is not None:
+            for release in releases:
                 release(error)
 
     response.response = Delivery(response.response, request.environ, finished)
+    if KEEP_CONTEXT in request.environ:
+        releases.append(_hold_context())
 
 
 def _is_page(response: Response) -> bool:

@@ -1,13 +1,13 @@
 """The connection below a response: has the client left, and how to say "broken".
 
-Both are asked of the C library: Python's own sockets carry a timeout, and gevent
-replaces them by some that would wait.
+Both are asked of the C library, on Linux: Python's own sockets carry a timeout, and
+gevent replaces them, and ``select.poll``, by some that would wait.
 """
 
 from __future__ import annotations
 
-import errno
 import functools
+import struct
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,18 +17,21 @@ from typing import Any
 if TYPE_CHECKING:
     import ctypes
 
-#: ``MSG_PEEK | MSG_DONTWAIT``
-PEEK = 0x2 | (0x40 if sys.platform == "linux" else 0x80)
+#: The C structure ``pollfd``, and the event that the peer has closed its sending half.
+POLLFD = struct.Struct("ihh")
+POLLRDHUP = 0x2000
 #: An address of the family ``AF_UNSPEC``.
 UNSPECIFIED = bytes(16)
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Return the C library, which has no such functions on Windows."""
+    """Return the C library of Linux."""
+    if sys.platform != "linux":
+        return None
     import ctypes
 
-    return None if sys.platform == "win32" else ctypes.CDLL(None, use_errno=True)
+    return ctypes.CDLL(None)
 
 
 def descriptor(environ: Mapping[str, Any]) -> int:
@@ -57,9 +60,10 @@ def disconnected(environ: Mapping[str, Any]) -> bool | None:
         return None
     import ctypes
 
-    found = libc.recv(number, ctypes.create_string_buffer(1), 1, PEEK)
-    waiting = found < 0 and ctypes.get_errno() in {errno.EAGAIN, errno.EINTR}
-    return not (found > 0 or waiting)
+    # Not by recv: what waits to be read, such as the farewell of TLS, would hide that
+    # nothing follows.
+    asked = ctypes.create_string_buffer(POLLFD.pack(number, POLLRDHUP, 0))
+    return bool(libc.poll(asked, 1, 0) > 0)
 
 
 def ends_by_close(environ: Mapping[str, Any]) -> bool:
@@ -79,6 +83,6 @@ def reset(environ: Mapping[str, Any]) -> bool:
     """
     number = descriptor(environ)
     libc = library()
-    if number < 0 or libc is None or sys.platform != "linux":
+    if number < 0 or libc is None:
         return False
     return bool(libc.connect(number, UNSPECIFIED, len(UNSPECIFIED)) == 0)
