@@ -91,6 +91,9 @@ def test_nginx_quotes_paths() -> None:
         Kaccel(app)
         with pytest.raises(InvalidValueError, match=r"^path is '/srv/.*': rename it"):
             nginx_locations(app)
+        result = run(app, "nginx")
+        assert result.exit_code == 1
+        assert "rename it" in result.output
 
 
 def test_check_of_a_site_without_nginx(make_app: MakeApp) -> None:

@@ -10,6 +10,7 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from flask_kaccel.check import Site
+from flask_kaccel.exceptions import InvalidValueError
 
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ commands = AppGroup("kaccel", help="Hand file downloads to nginx.")
 def nginx_command(upstream: str | None) -> None:
     """Print the nginx location blocks for this app's configuration."""
     deployment: Deployment = current_app.extensions["kaccel"]
-    click.echo(deployment.nginx_locations(upstream), nl=False)
+    try:
+        click.echo(deployment.nginx_locations(upstream), nl=False)
+    except InvalidValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _web_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
