@@ -132,19 +132,20 @@ class Resources:
 
     def keep(self, key: str, entry: Entry, now: float) -> bool:
         """Store a response, unless the resource was purged since it was begun."""
-        current = self.backend.get(key)
-        purged = current.purged if isinstance(current, Metadata) else 0.0
-        if max(purged, self.purged) >= entry.started:
-            return False
-        seconds = self._seconds(entry, now)
-        if not entry.vary:
-            return self.backend.set(key, entry, seconds)
         with self._lock:
-            return self._keep_variant(key, entry, now, seconds)
+            current = self.backend.get(key)
+            metadata = current if isinstance(current, Metadata) else None
+            purged = metadata.purged if metadata else 0.0
+            if max(purged, self.purged) >= entry.started:
+                return False
+            if entry.vary:
+                return self._keep_variant(key, metadata or Metadata(), entry, now)
+            return self.backend.set(key, entry, self._seconds(entry, now))
 
-    def _keep_variant(self, key: str, entry: Entry, now: float, seconds: float) -> bool:
-        current = self.backend.get(key)
-        metadata = current if isinstance(current, Metadata) else Metadata()
+    def _keep_variant(
+        self, key: str, metadata: Metadata, entry: Entry, now: float
+    ) -> bool:
+        seconds = self._seconds(entry, now)
         variant = Variant(entry.vary, entry.language, now + seconds)
         limit = self.config.max_variants
         metadata, dropped = metadata.adding(variant, now, limit)
