@@ -196,7 +196,8 @@ class Kaccel:
         """Let nginx answer from an internal location.
 
         :param uri: a percent-encoded path, a named location such as ``@files``, or a
-            URL, such as a presigned one, below a URL of ``KACCEL_MAPPINGS``.
+            URL, such as a presigned one, below a URL of ``KACCEL_MAPPINGS``. Never pass
+            what a client sent, to which every internal location would be open.
         :return: ``None`` where nginx did not forward the request, or the URL is in no
             mapping.
         :raises InvalidValueError: nginx would not take the value for what it says.
