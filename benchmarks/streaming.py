@@ -1,9 +1,9 @@
 """What a stream costs: ours, the peers and the limit, through real servers.
 
-Usage: python benchmarks/streaming.py [--quick]
+Usage: python benchmarks/streaming.py [--quick] [gevent]
 
-Every answer is fetched by curl from gunicorn (gthread) or uvicorn on the loopback
-interface; the best of three counts. Compare within one run only.
+Every answer is fetched by curl from gunicorn (gthread, or gevent) or uvicorn on the
+loopback interface; the best of three counts. Compare within one run only.
 """
 
 from __future__ import annotations
@@ -232,22 +232,39 @@ def curl(url: str, times: int) -> tuple[float, float]:
     return min(found)
 
 
-def show(title: str, server: Any, names: list[str], times: int, base: str) -> None:
-    """Print a table of one kind of stream."""
+#: The tables: what is streamed, and by whom, the base of the ratio first.
+TABLES = {
+    "template": ("Template, 100,000 rows", "flask seed ours render"),
+    "csv": (
+        "CSV, 100,000 rows of 7",
+        "seed row ours django starlette-async starlette-sync",
+    ),
+    "ndjson": ("NDJSON, 100,000 items", "row ours"),
+    "json": ("JSON array, 100,000 items", "row ours"),
+    "events": ("Events, 100,000", "one ours"),
+    "raw": ("Raw, 512 MiB in blocks of 64 KiB", "limit flask starlette"),
+}
+
+
+def show(kind: str, url_of: Callable[[str], str | None], times: int) -> None:
+    """Print the table of one kind of stream."""
+    title, ways = TABLES[kind]
     print(f"\n{title}\n{'':28}{'total':>10}{'first':>9}{'times faster':>14}")
-    results = {
-        name: curl(f"{server[name.split('/')[1]].url}/{name}", times)
-        for name in names
-        if name.split("/")[1] in server
-    }
-    for name, (total, first) in results.items():
-        ratio = results[base][0] / total
-        print(f"{name:28}{total * 1e3:7.0f} ms{first * 1e3:6.1f} ms{ratio:13.2f}x")
+    base = None
+    for way in ways.split():
+        if (url := url_of(way)) is None:
+            continue
+        total, first = curl(f"{url}/{kind}/{way}", times)
+        base = base or total
+        print(
+            f"{kind + '/' + way:28}{total * 1e3:7.0f} ms{first * 1e3:6.1f} ms"
+            f"{base / total:13.2f}x"
+        )
 
 
-def show_memory(server: Any, rows: int) -> None:
+def show_memory(url: str, rows: int) -> None:
     """Print by how much a large answer raises the worker's memory."""
-    with urllib.request.urlopen(f"{server.url}/process") as answer:
+    with urllib.request.urlopen(f"{url}/process") as answer:
         process = Path("/proc") / answer.read().decode()
 
     def peak() -> int:
@@ -257,98 +274,60 @@ def show_memory(server: Any, rows: int) -> None:
     print(f"\nMemory: the worker's peak, {rows:,} rows")
     names = [f"{kind}/ours" for kind in ("csv", "ndjson", "json", "template")]
     for name in (*names, "template/render"):
-        curl(f"{server.url}/{name}?rows=10000", 1)
+        curl(f"{url}/{name}?rows=10000", 1)
         (process / "clear_refs").write_text("5")
         before = peak()
-        curl(f"{server.url}/{name}?rows={rows}", 1)
+        curl(f"{url}/{name}?rows={rows}", 1)
         print(f"{name:28}{(peak() - before) / 1024:+7.2f} MiB")
 
 
-def main(quick: bool) -> None:
+def main(quick: bool, worker: str) -> None:
     """Run all of it."""
     sys.path.insert(0, str(HERE.parents[1] / "tests"))
     import harness
     from harness.wsgi import python_server
 
-    times = 1 if quick else 3
-
-    def start(name: str) -> Any:
+    def gunicorn(name: str) -> str:
+        environ = {"BENCH_APP": name}
         return stack.enter_context(
-            harness.gunicorn(HERE, worker="gthread", environ={"BENCH_APP": name})
-        )
+            harness.gunicorn(HERE, worker=worker, environ=environ)
+        ).url
+
+    def uvicorn(port: int, _: Path) -> list[str]:
+        options = ["--log-level", "error", "--port", str(port), "streaming:app"]
+        return [sys.executable, "-m", "uvicorn", *options]
 
     with ExitStack() as stack:
-        server = dict.fromkeys(
-            ("ours", "seed", "flask", "row", "render", "one"), start("flask_app")
-        )
-        server["limit"] = start("raw_app")
+        ours = gunicorn("flask_app")
+        others = {"limit": gunicorn("raw_app")}
         if find_spec("django"):
-            server["django"] = start("django_app")
-        else:
-            print("Without Django: pip install django")
+            others["django"] = gunicorn("django_app")
         if find_spec("starlette") and find_spec("uvicorn"):
-            uvicorn = stack.enter_context(
-                python_server(
-                    "uvicorn",
-                    lambda port, _: [
-                        sys.executable, "-m", "uvicorn", "--log-level", "error",
-                        "--port", str(port), "streaming:app",
-                    ],
-                    HERE,
-                    {"BENCH_APP": "starlette_app"},
-                )
-            )  # fmt: skip
-            for name in ("starlette", "starlette-sync", "starlette-async"):
-                server[name] = uvicorn
-        else:
-            print("Without Starlette: pip install starlette uvicorn")
-        show(
-            "Template, 100,000 rows",
-            server,
-            [f"template/{name}" for name in ("flask", "seed", "ours", "render")],
-            times,
-            "template/flask",
-        )
-        names = ["seed", "row", "ours", "django", "starlette-async"]
-        if not quick:
-            names.append("starlette-sync")
-        show(
-            "CSV, 100,000 rows of 7",
-            server,
-            [f"csv/{name}" for name in names],
-            times,
-            "csv/seed",
-        )
-        for kind in ("ndjson", "json"):
-            show(
-                f"{kind}, 100,000 items"
-                + ("" if find_spec("orjson") else ", without orjson"),
-                server,
-                [f"{kind}/row", f"{kind}/ours"],
-                times,
-                f"{kind}/row",
-            )
-        show(
-            "Events, 100,000",
-            server,
-            ["events/one", "events/ours"],
-            times,
-            "events/one",
-        )
-        show(
-            "Raw, 512 MiB in blocks of 64 KiB",
-            server,
-            ["raw/limit", "raw/flask", "raw/starlette"],
-            times,
-            "raw/limit",
-        )
-        show_memory(server["ours"], 100_000 if quick else 1_000_000)
+            environ = {"BENCH_APP": "starlette_app"}
+            server = python_server("uvicorn", uvicorn, HERE, environ)
+            others["starlette"] = stack.enter_context(server).url
+
+        def url_of(way: str) -> str | None:
+            peer = way.split("-")[0]
+            if (peer in {"django", "starlette"} and peer not in others) or (
+                quick and way == "starlette-sync"
+            ):
+                return None
+            return others.get(peer, ours)
+
+        for name in {"django", "starlette"} - others.keys():
+            print(f"Without {name}: pip install django starlette uvicorn")
+        if not find_spec("orjson"):
+            print("Without orjson: pip install orjson")
+        for kind in TABLES:
+            show(kind, url_of, 1 if quick else 3)
+        show_memory(ours, 100_000 if quick else 1_000_000)
 
 
 if __name__ == "__main__":
     if shutil.which("curl") is None:
         sys.exit("curl is not installed; install it with: apt-get install curl")
-    main("--quick" in sys.argv)
+    main("--quick" in sys.argv, "gevent" if "gevent" in sys.argv else "gthread")
 else:
     app: Any = globals()[os.environ["BENCH_APP"]]
     if app is not raw_app:
