@@ -245,10 +245,11 @@ class _State:
     def attach(self, page: _Page, response: Response) -> None:
         """Add to a response the links that it and its client do not have."""
         headers = response.headers
-        present = headers.getlist("Link")
+        names = {name.lower() for name, _ in headers}
+        present = headers.getlist("Link") if "link" in names else []
         connector = self.connector
         # What caches may keep for everyone is the same for everyone.
-        if connector and is_shared(headers.getlist("Cache-Control")):
+        if "cache-control" in names and is_shared(headers.getlist("Cache-Control")):
             connector = None
         known = _known(connector) if connector else set()
         selection = self.pushed(page).selection

@@ -7,8 +7,6 @@ Neither character is in a percent-encoded URL.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 
 #: The longest record. In base 64, with its key and the signature of a session that
 #: held nothing else, it lengthens a cookie by less than 1 KiB.
@@ -38,19 +36,23 @@ def unpack(record: object, oldest: int) -> Sent:
 
 def pack(sent: Sent) -> str:
     """Return the record of what was sent, without the oldest that do not fit."""
-    groups = [[str(seconds), *urls] for seconds, urls in sent.items() if urls]
-    record = "|".join(map(" ".join, groups))
+    record = _joined(sent)
+    if len(record) > MAX_BYTES:
+        sent = {at: [url for url in sent[at] if len(url) <= MAX_URL] for at in sent}
+        record = _joined(sent)
     while len(record) > MAX_BYTES:
-        del groups[0][1]
-        if len(groups[0]) == 1:
-            del groups[0]
-        record = "|".join(map(" ".join, groups))
+        oldest = next(at for at in sent if sent[at])
+        del sent[oldest][0]
+        record = _joined(sent)
     return record
 
 
-def replaced(sent: Sent, urls: Collection[str], now: int) -> Sent:
+def _joined(sent: Sent) -> str:
+    return "|".join([" ".join([str(at), *sent[at]]) for at in sent if sent[at]])
+
+
+def replaced(sent: Sent, urls: set[str], now: int) -> Sent:
     """Return what was sent when the URLs are those that were, until now."""
-    new = set(urls).difference(*sent.values())
-    kept = {at: [url for url in group if url in urls] for at, group in sent.items()}
-    kept[now] = [*kept.get(now, ()), *sorted(url for url in new if len(url) <= MAX_URL)]
+    kept = {at: [url for url in sent[at] if url in urls] for at in sent}
+    kept[now] = [*kept.get(now, ()), *urls.difference(*sent.values())]
     return kept
