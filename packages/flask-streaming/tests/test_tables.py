@@ -18,7 +18,9 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 def text(*args: Any, **kwargs: Any) -> str:
     """Return the whole."""
-    return b"".join(csv_parts(*args, **kwargs)).decode()
+    parts = list(csv_parts(*args, **kwargs))
+    whole: str | bytes = parts[0][:0].join(parts)
+    return whole.decode() if isinstance(whole, bytes) else whole
 
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=4)))

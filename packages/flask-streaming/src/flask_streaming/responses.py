@@ -52,7 +52,7 @@ ATTR_CHARS = "!#$&+-.^_`|~"
 
 
 def _respond(
-    parts: Iterator[bytes],
+    parts: Iterator[Any],
     *sources: object,
     mimetype: str,
     download_name: str | None,

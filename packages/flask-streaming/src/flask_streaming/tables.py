@@ -37,8 +37,8 @@ def csv_parts(
     escape_formulas: bool = False,
     bom: bool = False,
     **fmtparams: Any,
-) -> Iterator[bytes]:
-    """Write rows as CSV, in UTF-8.
+) -> Iterator[Any]:
+    """Write rows as CSV: text, or bytes where the rows are.
 
     :param rows: sequences of cells; or mappings, of which `header` (or the first
         one) names the keys; or blocks of bytes that are CSV already.
@@ -55,7 +55,7 @@ def csv_parts(
 
 def _parts(
     rows: Iterable[Any], header: Sequence[object] | None, line: Line, bom: bool
-) -> Iterator[bytes]:
+) -> Iterator[Any]:
     iterator = iter(rows)
     first = list(islice(iterator, 1))
     rows = chain(first, iterator)
@@ -64,14 +64,13 @@ def _parts(
         if isinstance(first[0], Mapping):
             header = list(first[0]) if header is None else header
             rows = map(columns(header), rows)
-    if bom:
-        yield BOM.encode()
-    if header is not None:
-        yield line(header).encode()
+    head = (BOM if bom else "") + ("" if header is None else line(header))
     if first and isinstance(first[0], (bytes, bytearray, memoryview)):
+        yield head.encode()
         yield from map(bytes, rows)
     else:
-        yield from map(str.encode, map(line, rows))
+        yield head
+        yield from map(line, rows)
 
 
 def check_row(row: object) -> None:
