@@ -95,6 +95,7 @@ REQUEST = st.dictionaries(
 RESPONSE = st.lists(st.tuples(st.sampled_from(SAYING), TEXT))
 
 
+@settings(deadline=None)
 @given(st.integers(100, 599), RESPONSE, REQUEST, st.floats(0, 1e10), st.floats(0, 1e10))
 def test_rules_never_raise(
     status: int,
@@ -122,6 +123,7 @@ def test_rules_never_raise(
     conditions.wanted_range(environ, entry.etag, entry.last_modified)
 
 
+@settings(deadline=None)
 @given(TEXT, st.integers(0, 50))
 def test_ranges(value: str, size: int) -> None:
     """Ranges lie within the body, and none is answered twice."""
@@ -133,6 +135,7 @@ def test_ranges(value: str, size: int) -> None:
     assert covered <= size
 
 
+@settings(deadline=None)
 @given(REQUEST, REQUEST)
 def test_keys(one: dict[str, str], other: dict[str, str]) -> None:
     """Two targets share a key where all of their parts are the same, and only there."""
@@ -150,12 +153,14 @@ def test_keys(one: dict[str, str], other: dict[str, str]) -> None:
     assert (made[0] == made[1]) == (parts(one) == parts(other))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), TEXT)
 def test_decoding(data: bytes, name: str) -> None:
     """Foreign bytes are never an item."""
     assert decode(data, name, b"secret") is None
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_urls(path: str) -> None:
     """Any path of a URL can be purged."""

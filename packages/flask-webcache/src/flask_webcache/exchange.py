@@ -75,11 +75,16 @@ class Exchange:
         return cls(resources, environ, key, now, asked)
 
     @classmethod
-    def cold(
-        cls, resources: Resources, environ: dict[str, Any], key: str, now: float
+    def after(
+        cls,
+        found: Found,
+        resources: Resources,
+        environ: dict[str, Any],
+        key: str,
+        now: float,
     ) -> Exchange:
-        """Begin with a plain request for which nothing is stored."""
-        return cls(resources, environ, key, now, NO_WISHES, _ahead=True)
+        """Begin with a plain request, for which the first look was in vain."""
+        return cls(resources, environ, key, now, NO_WISHES, found, _ahead=True)
 
     @property
     def method(self) -> str:
@@ -98,12 +103,6 @@ class Exchange:
             self.found = self.resources.find(self.key, self.environ)
         self._ahead = False
         return self.found.entry
-
-    def look_ahead(self) -> Entry | None:
-        """Look for a stored response on behalf of the next look."""
-        entry = self.look()
-        self._ahead = True
-        return entry
 
     @property
     def renewal(self) -> str:

@@ -16,9 +16,6 @@ from .exchange import plain
 from .resources import NOT_MODIFIED
 from .rules.entry import Entry
 from .rules.entry import lean
-from .rules.policy import NO_WISHES
-from .rules.policy import Use
-from .rules.policy import use
 
 
 if TYPE_CHECKING:
@@ -34,7 +31,6 @@ class FastPath:
     def __init__(self, wsgi_app: WSGIApplication, resources: Resources) -> None:
         self.wsgi_app = wsgi_app
         self.resources = resources
-        self._find = self._fresh if resources.backend.local else self._search
 
     @classmethod
     def install(cls, app: Flask, resources: Resources) -> None:
@@ -54,30 +50,16 @@ class FastPath:
         self, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer from the store, or let the app do it."""
-        if plain(environ):
-            now = time.time()
-            entry = self._find(environ, now)
-            if entry is not None:
-                return self._answer(entry, environ, start_response, now)
+        resources = self.resources
+        if plain(environ) and not resources.exempt(environ):
+            key, now = resources.key(environ), time.time()
+            found = resources.first_look(key, environ, now)
+            if isinstance(found, Entry):
+                return self._answer(found, environ, start_response, now)
+            # The handler goes on with what was found; nothing is read twice.
+            exchange = Exchange.after(found, resources, environ, key, now)
+            environ[EXCHANGE] = exchange
         return self.wsgi_app(environ, start_response)
-
-    def _fresh(self, environ: dict[str, Any], now: float) -> Entry | None:
-        resources = self.resources
-        item: Entry = resources.backend.peek(resources.key(environ))
-        return item if resources.fresh(item, now) else None
-
-    def _search(self, environ: dict[str, Any], now: float) -> Entry | None:
-        resources = self.resources
-        if resources.exempt(environ):
-            return None
-        exchange = Exchange.start(resources, environ)
-        entry = exchange.look_ahead()
-        early = now + resources.config.preemptive_recache_seconds
-        if entry is not None and use(entry, early, NO_WISHES) is Use.FRESH:
-            return entry
-        # The handler goes on with what was found; nothing is read twice.
-        environ[EXCHANGE] = exchange
-        return None
 
     def _answer(
         self,

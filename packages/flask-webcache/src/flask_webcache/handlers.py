@@ -152,16 +152,16 @@ class RequestHandler(_Handler, Retrieval):
         """Return the stored response to a request, if one may be used."""
         if not self.may_answer(environ):
             return None
-        if resources.backend.local and plain(environ):
-            now = time.time()
-            key = resources.key(environ)
-            item = resources.backend.peek(key)
-            if item is None:
-                environ[EXCHANGE] = Exchange.cold(resources, environ, key, now)
-            elif resources.fresh(item, now):
+        exchange = environ.get(EXCHANGE)
+        if exchange is None and plain(environ):
+            key, now = resources.key(environ), time.time()
+            found = resources.first_look(key, environ, now)
+            if isinstance(found, Entry):
                 environ[EXCHANGE] = ANSWERED
-                return self.hit(resources, environ, item, now)
-        exchange = environ.get(EXCHANGE) or Exchange.start(resources, environ)
+                return ready(*resources.hit(found, environ, now))
+            exchange = Exchange.after(found, resources, environ, key, now)
+        elif exchange is None:
+            exchange = Exchange.start(resources, environ)
         environ[EXCHANGE] = exchange
         if resources.exempt(environ):
             exchange.outcome = "fwd=bypass"
@@ -170,13 +170,6 @@ class RequestHandler(_Handler, Retrieval):
         if response is not None:
             environ[EXCHANGE] = ANSWERED
         return response
-
-    def hit(
-        self, resources: Resources, environ: dict[str, Any], entry: Entry, now: float
-    ) -> Response:
-        """Return a fresh response to a plain request."""
-        status, lines, body = resources.hit(entry, environ, now)
-        return ready(status, lines, body)
 
 
 class ResponseHandler(_Handler, Store):

@@ -98,15 +98,21 @@ class Resources:
         prefixes = self.config.resource_exemptions
         return bool(prefixes) and environ.get("PATH_INFO", "").startswith(prefixes)
 
-    def fresh(self, item: Any, now: float) -> bool:
-        """Tell whether an item of a local cache answers every plain request."""
-        return (
-            item.__class__ is Entry
-            and now < item.fresh_until - self._early
-            and not item.no_cache
-            and item.started > self.purged
-            and (not item.tags or self._current(item, {}))
-        )
+    def first_look(
+        self, key: str, environ: Mapping[str, Any], now: float
+    ) -> Entry | Found:
+        """Return what answers a plain request at once, or else what there is."""
+        if self.backend.local:
+            item = self.backend.peek(key)
+            if item is None:
+                return NOTHING
+            if item.__class__ is Entry and self._answers(item, now):
+                entry: Entry = item
+                return entry
+        found = self.find(key, environ)
+        if found.entry is not None and self._answers(found.entry, now):
+            return found.entry
+        return found
 
     def find(self, key: str, environ: Mapping[str, Any]) -> Found:
         """Return what is stored for a request, fresh or not."""
@@ -217,6 +223,15 @@ class Resources:
         self.flush()
         names = [self._front + what for what in COUNTERS]
         return dict(zip(COUNTERS, self.backend.counted(*names), strict=True))
+
+    def _answers(self, entry: Entry, now: float) -> bool:
+        """Tell whether an entry is fresh for a while and not purged here."""
+        return (
+            now < entry.fresh_until - self._early
+            and not entry.no_cache
+            and entry.started > self.purged
+            and (not entry.tags or not self.backend.local or self._current(entry, {}))
+        )
 
     def _read(self, names: list[str]) -> dict[str, Item | None]:
         return dict(zip(names, self.backend.get_many(*names), strict=True))
