@@ -179,6 +179,11 @@ def send():
     return kaccel.send_from_directory_or_404(asked())
 
 
+@app.get("/download")
+def download():
+    return kaccel.send_from_directory_or_404(asked(), as_attachment=True)
+
+
 @app.get("/limited")
 def limited():
     return kaccel.send_file(Path(os.environ["FILES"], asked()), limit=16384)

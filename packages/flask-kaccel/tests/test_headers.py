@@ -65,6 +65,7 @@ def test_content_type(mimetype: str, charset: str | None, value: str) -> None:
         ("a.txt", "attachment; filename=a.txt"),
         ("a b.txt", 'attachment; filename="a b.txt"'),
         ('a"; x="b', 'attachment; filename="a\\"; x=\\"b"'),
+        ("a%20b", "attachment; filename=a%20b; filename*=UTF-8''a%2520b"),
         ("é.txt", "attachment; filename=e.txt; filename*=UTF-8''%C3%A9.txt"),
         (
             "a\r\nX: y",

@@ -172,7 +172,8 @@ def content_type(mimetype: str, charset: str | None) -> str:
 def content_disposition(name: str, *, as_attachment: bool) -> str:
     """Return a disposition with the name of the file (RFC 6266, 4.3)."""
     names = {"filename": name}
-    if not (name.isascii() and name.isprintable()):
+    # Browsers decode percent signs in the plain parameter (RFC 6266, D).
+    if not (name.isascii() and name.isprintable()) or "%" in name:
         plain = unicodedata.normalize("NFKD", name)
         names = {
             "filename": "".join(c for c in plain if c.isascii() and c.isprintable()),

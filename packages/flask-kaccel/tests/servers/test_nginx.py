@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -248,6 +249,22 @@ def test_secret_is_nginx_alone(site: Any, fetch: Fetch) -> None:
     reply = fetch(site.nginx.address, "/send?a.txt", {"X-Kaccel-Secret": "x" * 32})
     assert reply.body == b"plain\n"
     assert_nothing_internal(site, reply)
+
+
+def test_download_in_a_browser(site: Any, chromium: Any, case: Any) -> None:
+    """A browser saves a download under the file's name, as far as it may."""
+    if case.content is None:
+        return
+    url = site.nginx.url + case.url.replace("send", "download")
+    with contextlib.closing(chromium.new_page()) as page:
+        page.goto(f"{site.nginx.url}/send?page.html")
+        with page.expect_download() as downloading:
+            page.evaluate("url => { location.href = url }", url)
+        download = downloading.value
+        saved = Path(download.path()).read_bytes()
+    assert saved == case.content
+    name = Path(case.name).name
+    assert download.suggested_filename == re.sub('["?:\\\\\n\udce9]', "_", name)
 
 
 def test_rate_limit(site: Any, fetch: Fetch, tree: Path) -> None:
