@@ -147,7 +147,7 @@ def test_refused(make_app: MakeApp, url: Any, caplog: pytest.LogCaptureFixture) 
     response = app.test_client().get("/")
     assert response.text == "True/a.css"
     assert response.headers["Link"] == "</a.css>; rel=preload; as=style"
-    assert f"/: pushing {url!r} failed: " in caplog.text
+    assert f"'/': pushing {url!r} failed: " in caplog.text
 
 
 class Incomparable(str):
@@ -169,7 +169,7 @@ def test_odd_objects(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> Non
         assert client.get("/").headers["Link"].startswith("</a.css>; rel=preload")
     app.jinja_env.globals["odd"] = [Incomparable("print")]
     assert client.get("/").headers["Link"] == "</b.css>; rel=preload; as=style"
-    assert "/: pushing '/a.css' failed: unhashable" in caplog.text
+    assert "'/': pushing '/a.css' failed: unhashable" in caplog.text
 
 
 def test_undefined(make_app: MakeApp) -> None:
@@ -190,7 +190,7 @@ def test_budget(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     link = response.headers["Link"]
     assert 950 < len(link) <= 1024
     assert link.startswith("</static/main.css>; rel=preload; as=style, </static/0.png>")
-    assert "/: no room for </static/" in caplog.text
+    assert "'/': no room for </static/" in caplog.text
 
 
 def test_budget_counts_existing_links(make_app: MakeApp) -> None:
@@ -265,6 +265,15 @@ def test_error_page(make_app: MakeApp) -> None:
         assert "Link" not in client.get("/").headers
 
 
+def test_no_log_injection(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+    """No link begins a line of the log."""
+    app = make_app()
+    app.add_url_rule("/view", view_func=lambda: push("/a\nERROR forged"))
+    app.test_client().get("/view")
+    assert r"'/view': pushing '/a\nERROR forged' failed" in caplog.text
+    assert caplog.text.count("\n") == 1
+
+
 def test_streamed(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     """A push before the stream is carried; one after its head is logged."""
     app = make_app()
@@ -281,7 +290,9 @@ def test_streamed(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     response = app.test_client().get("/view")
     assert response.text == "/late.css"
     assert response.headers["Link"] == "</early.css>; rel=preload; as=style"
-    assert "/view: pushed too late, the response had begun: /late.css" in caplog.text
+    assert (
+        "'/view': pushed too late, the response had begun: ['/late.css']" in caplog.text
+    )
 
 
 def test_streamed_template(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
@@ -295,7 +306,7 @@ def test_streamed_template(make_app: MakeApp, caplog: pytest.LogCaptureFixture) 
     response = app.test_client().get("/view")
     assert response.text == "/late.css"
     assert "Link" not in response.headers
-    assert "/view: pushed too late" in caplog.text
+    assert "'/view': pushed too late" in caplog.text
 
 
 def test_pushed_after_the_page(
@@ -320,7 +331,7 @@ def test_pushed_after_the_page(
     assert headers.getlist("Link") == [
         "</a.css>; rel=preload; as=style, </b.css>; rel=preload; as=style"
     ]
-    assert "pushed too late, the response had begun: /c.css" in caplog.text
+    assert "pushed too late, the response had begun: ['/c.css']" in caplog.text
 
 
 def test_async_view(make_app: MakeApp) -> None:

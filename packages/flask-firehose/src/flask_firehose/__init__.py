@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from flask_firehose.connector import Connector
 from flask_firehose.exceptions import ConfigError
 from flask_firehose.exceptions import FirehoseError
 from flask_firehose.exceptions import LinkError
 from flask_firehose.exceptions import SetupError
-from flask_firehose.extension import Connector
 from flask_firehose.extension import Firehose
-from flask_firehose.extension import dns_prefetch
-from flask_firehose.extension import hints
-from flask_firehose.extension import modulepreload
-from flask_firehose.extension import preconnect
-from flask_firehose.extension import prefetch
-from flask_firehose.extension import preload
-from flask_firehose.extension import push
-from flask_firehose.extension import push_static
-from flask_firehose.extension import send_early_hints
 from flask_firehose.link import Link
+from flask_firehose.page import dns_prefetch
+from flask_firehose.page import hints
+from flask_firehose.page import modulepreload
+from flask_firehose.page import preconnect
+from flask_firehose.page import prefetch
+from flask_firehose.page import preload
+from flask_firehose.page import push
+from flask_firehose.page import push_static
+from flask_firehose.page import send_early_hints
 
 
 __all__ = [

@@ -34,8 +34,6 @@ def may_send(environ: Mapping[str, Any]) -> bool:
 
 def is_shared(cache_control: Sequence[str]) -> bool:
     """Tell whether caches may keep a response for everyone (RFC 9111, section 3)."""
-    if not cache_control:
-        return False
     directives = ",".join(cache_control).lower()
     return any(name in directives for name in ("public", "s-maxage", "max-age")) and (
         "private" not in directives and "no-store" not in directives

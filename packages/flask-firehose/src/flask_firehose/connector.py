@@ -1,0 +1,86 @@
+"""What knows which links a client was sent."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from collections.abc import Collection
+from typing import Protocol
+
+from flask import session
+from flask.sessions import SessionMixin
+
+from flask_firehose import tracker
+
+
+logger = logging.getLogger("flask_firehose")
+# What stands behind the proxy, without the cost of going through it.
+_session: Callable[[], SessionMixin] = session._get_current_object  # type: ignore[attr-defined]
+
+
+class PushTracker(Protocol):
+    """What knows which URLs a client was sent."""
+
+    def get_pushed(self) -> Collection[str] | None:
+        """Return the URLs that the client was sent."""
+
+    def set_pushed(self, inset: set[str]) -> None:
+        """Remember the URLs that the client was sent, those of before too."""
+
+
+class Connector:
+    """Track pushed links in the session variable ``h2-pushed``.
+
+    :param lifetime: the seconds for which a link is not pushed again.
+    """
+
+    variable = "h2-pushed"
+
+    def __init__(self, *, lifetime: int = 86_400) -> None:
+        self.lifetime = lifetime
+        self._told = False
+
+    def get_pushed(self) -> set[str]:
+        """Return the URLs that the client was sent and that have not expired."""
+        return set().union(*self._sent(int(time.time())).values())
+
+    def set_pushed(self, inset: set[str]) -> None:
+        """Remember the URLs that the client was sent, the latest that fit.
+
+        :param inset: all of them, those of earlier requests too.
+        """
+        now = int(time.time())
+        record = tracker.pack(tracker.replaced(self._sent(now), inset, now))
+        if record == _session().get(self.variable, ""):
+            return
+        try:
+            _session()[self.variable] = record
+        except RuntimeError:
+            # Without a secret key Flask's session can be read but not written.
+            if not self._told:
+                self._told = True
+                logger.warning(
+                    "pushed links are not tracked because the app has no secret key: "
+                    "set SECRET_KEY, or turn tracking off with connector=None"
+                )
+
+    def _sent(self, now: int) -> tracker.Sent:
+        return tracker.unpack(_session().get(self.variable), now - self.lifetime)
+
+
+def known(connector: PushTracker) -> set[str]:
+    """Return the URLs that the client was sent; none where that cannot be told."""
+    try:
+        return set(connector.get_pushed() or ())
+    except Exception:
+        logger.exception("the connector does not tell what was pushed")
+        return set()
+
+
+def remember(connector: PushTracker, urls: set[str]) -> None:
+    """Remember the URLs that the client was sent, if that can be."""
+    try:
+        connector.set_pushed(urls)
+    except Exception:
+        logger.exception("the connector does not remember what was pushed")
