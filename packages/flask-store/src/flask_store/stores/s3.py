@@ -177,13 +177,20 @@ class S3Store(BaseStore):
         return signed
 
     def presign_post(
-        self, filename: str, *, max_size: int = 100 * MIB, expires: float = 3600
+        self,
+        filename: str,
+        *,
+        max_size: int = 100 * MIB,
+        expires: float = 3600,
+        redirect: str | None = None,
     ) -> DirectUpload:
         """Allow a browser to upload one file to S3 itself.
 
         :param filename: what the client calls it; what it gets is always unique.
         :param max_size: the most bytes that S3 is to take.
         :param expires: the seconds for which S3 takes it.
+        :param redirect: the URL to which S3 sends the browser when it has the file,
+            whose ``key`` is then in the query; by default the browser stays.
         """
         name = self.full_name(names.unique(names.clean(filename)))
         fields = {"Content-Type": serving.content_type(name)}
@@ -193,6 +200,8 @@ class S3Store(BaseStore):
             fields["Content-Disposition"] = "attachment"
         if self.config.s3_acl:
             fields["acl"] = self.config.s3_acl
+        if redirect:
+            fields["success_action_redirect"] = redirect
         with failing_as("sign", name):
             signed = self.bucket.presign_post(
                 self.key(name), fields, max_size, min(int(expires), WEEK)
