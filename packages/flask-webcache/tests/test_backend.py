@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -12,6 +13,7 @@ from cachelib import SimpleCache
 from cachelib.base import BaseCache
 
 from flask_webcache import ConfigError
+from flask_webcache import backend as module
 from flask_webcache.backend import Backend
 from flask_webcache.backend import Bytes
 from flask_webcache.backend import make_cache
@@ -228,3 +230,28 @@ def test_write_that_fails(
     )
     origin.says("max-age=60", Vary="Foo")
     assert origin.get().headers["Cache-Status"].endswith("detail=not-kept")
+
+
+def test_memcached_counts() -> None:
+    """Counters are made where they are not, and added to in one step."""
+
+    class Client:
+        def __init__(self) -> None:
+            self.values: dict[str, int] = {}
+
+        def add(self, key: str, value: bytes) -> None:
+            self.values.setdefault(key, int(value))
+
+        def incr(self, key: str, number: int) -> int:
+            self.values[key] += number
+            return self.values[key]
+
+    cache = module._Memcached(servers=Client())
+    assert [cache.inc("a"), cache.inc("a", 2)] == [1, 3]
+
+
+def test_unreadable_item(tmp_path: Path) -> None:
+    """An item that is signed and cannot be read is a miss."""
+    backend = Backend(make_cache(f"file://{tmp_path}"), prefix="", secret=b"")
+    assert backend.set("a", replace(ENTRY, headers=(("X", "a\nb"),)), 60)
+    assert backend.get("a") is None

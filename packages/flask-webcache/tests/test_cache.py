@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from flask import Response
 from werkzeug.http import http_date
 
 
@@ -698,3 +699,44 @@ def test_empty_bodies(origin: Origin) -> None:
         response = origin.get(f"/{status}")
         assert (response.status_code, response.data) == (status, b"")
         assert response.headers["X-Cache"] == "hit"
+
+
+def test_unsafe_precondition_of_what_is_stale(origin: Origin, clock: Clock) -> None:
+    """What is stale tells nothing about the current state."""
+    origin.says("max-age=1", ETag='"a"')
+    origin.get()
+    clock.move(5)
+    assert origin.client.put("/", headers={"If-Match": '"x"'}).status_code == 200
+
+
+def test_stale_from_the_start(origin: Origin) -> None:
+    """A response may be stored for nothing but to be served stale."""
+    origin.says("max-age=0, stale-while-revalidate=60")
+    assert origin.get().headers["Cache-Status"].endswith("stored")
+    assert origin.get().text == "made 1"
+
+
+def test_post_that_must_not_be_stored(origin: Origin) -> None:
+    """What POST returns is stored by the same rules."""
+    origin.says("max-age=60, no-store", Content_Location="/")
+    assert origin.client.post("/").headers["Cache-Status"].endswith("fwd=method")
+
+
+def test_304_with_date(origin: Origin, clock: Clock) -> None:
+    """The Date of a 304 is the new one."""
+    origin.says("max-age=10", "body", ETag='"a"', Date=http_date(clock.now))
+    origin.get()
+    clock.move(11)
+    origin.says("max-age=10", b"", 304, Date=http_date(clock.now))
+    assert origin.get().headers["Date"] == http_date(clock.now)
+    clock.move(9)
+    assert origin.get().headers["X-Cache"] == "hit"
+
+
+def test_body_of_parts(origin: Origin) -> None:
+    """A body in parts is stored as one, with its length."""
+    origin.answer = lambda: Response(["a", "b"], headers={"Cache-Control": "max-age=9"})
+    for _ in range(2):
+        response = origin.get()
+        assert response.text == "ab"
+        assert response.headers["Content-Length"] == "2"

@@ -110,3 +110,10 @@ def test_local_cache(make_origin: type[Origin], arguments: list[str]) -> None:
     result = run(make_origin(), *arguments)
     assert result.exit_code == 1
     assert "set WEBCACHE_URL to a shared one" in result.output
+
+
+def test_explain_without_tags(origin: Origin) -> None:
+    """Tags are named where there are some."""
+    origin.says("max-age=60")
+    origin.get()
+    assert "tags" not in run(origin, "explain", "/").output

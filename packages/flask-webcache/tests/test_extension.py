@@ -250,3 +250,16 @@ def test_stats() -> None:
         app.test_client().get("/")
     with app.app_context():
         assert cache.stats() == {"hit": 2, "stale": 0, "miss": 1}
+
+
+def test_failure_before_the_handler() -> None:
+    """A hook that fails before the cache saw the request is no concern of it."""
+    app = Flask(__name__)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    @app.before_request
+    def fail() -> None:
+        raise OSError
+
+    RequestHandler(app=app)
+    assert app.test_client().get("/").status_code == 500

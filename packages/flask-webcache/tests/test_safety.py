@@ -17,12 +17,14 @@ from flask import render_template_string
 from flask import request
 from flask import send_file
 from flask import session
+from flask.sessions import SecureCookieSession
 from flask.sessions import SecureCookieSessionInterface
 from flask.sessions import SessionMixin
 
 from flask_webcache import Config
 from flask_webcache import WebCache
 from flask_webcache import modifiers
+from flask_webcache.storage import session_used
 
 
 if TYPE_CHECKING:
@@ -288,3 +290,24 @@ def test_modified_view_of_a_hit(origin: Origin) -> None:
     origin.answer = modifiers.cache_for(minutes=1)(lambda: "body")
     texts = [origin.get().text for _ in range(3)]
     assert texts == ["body!", "body!!", "body!!"]
+
+
+def test_session_of_older_flask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the request context holds the session openly, it is found there."""
+
+    class Context:
+        def __init__(self, session: Any) -> None:
+            self.session = session
+
+        def _get_current_object(self) -> Context:
+            return self
+
+    used = SecureCookieSession()
+    used.accessed = True
+    for context, expected in [
+        (Context(used), True),
+        (Context(SecureCookieSession()), False),
+        (Context(None), True),
+    ]:
+        monkeypatch.setattr("flask.globals.request_ctx", context)
+        assert session_used() is expected

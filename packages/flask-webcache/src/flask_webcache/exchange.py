@@ -191,9 +191,8 @@ class Exchange:
     def _await_lock(self, lead: str, deadline: float) -> None:
         backend = self.resources.backend
         pause = 0.005
-        while backend.get(_lock_name(lead)) is not None:
-            if time.monotonic() >= deadline:
-                return
+        name = _lock_name(lead)
+        while time.monotonic() < deadline and backend.get(name) is not None:
             _PAUSE.wait(pause)
             pause = min(0.05, pause * 1.5)
 
