@@ -1,0 +1,374 @@
+"""What saving an upload costs: time, memory, and bytes written to the disk.
+
+Usage: python benchmarks/store.py [--quick]
+
+Each upload goes over a socket to gunicorn, which runs a Flask app (for Django's row
+a Django app), one process for each way of saving. Ratios are to Werkzeug's parser
+writing straight to the place, the least that a Flask app can do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import harness
+
+
+QUICK = "--quick" in sys.argv
+KIB, MIB = 1 << 10, 1 << 20
+SIZES = {"10 KiB": 10 * KIB, "10 MiB": 10 * MIB}
+SIZES |= {"128 MiB": 128 * MIB} if QUICK else {"1 GiB": 1024 * MIB}
+ROUNDS = 3
+BOUNDARY = "boundary0123456789"
+#: The ways, the limits first; what each costs is told per request.
+WAYS = {
+    "discard": "limit: Werkzeug parses, nothing is written",
+    "direct": "limit: Werkzeug parses straight to the place",
+    "ours-spool": "ours, spool=True",
+    "ours": "ours",
+    "ours-fsync": "ours, spool=True, durable",
+    "ours-raw": "ours, the raw body, spool=True",
+    "filestorage": "FileStorage.save",
+    "reuploaded": "Flask-Reuploaded",
+    "django": "Django's FileSystemStorage",
+}
+NEEDS = {"reuploaded": "flask_uploads", "django": "django"}
+
+APP = '''
+import os, re, resource, time, uuid
+from pathlib import Path
+
+WAY, FOLDER = os.environ["WAY"], os.environ["FOLDER"]
+
+
+def measure(save):
+    """Tell how long the save itself took, and what the process has used."""
+    begun = time.perf_counter()
+    save()
+    took = time.perf_counter() - begun
+    status = Path("/proc/self/status").read_text()
+    written = Path("/proc/self/io").read_text()
+    return {
+        "save": took,
+        "peak": int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024,
+        "written": int(re.search(r"wchar: (\\d+)", written)[1]),
+        "cpu": time.process_time(),
+    }
+
+
+def reset():
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def name():
+    return f"{uuid.uuid4().hex}.bin"
+
+
+if WAY == "django":
+    import django
+    from django.conf import settings
+    from django.core.files.storage import FileSystemStorage
+    from django.core.wsgi import get_wsgi_application
+    from django.http import JsonResponse
+    from django.urls import path
+
+    settings.configure(
+        ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x",
+        FILE_UPLOAD_TEMP_DIR=FOLDER, DEBUG=False,
+    )
+    storage = FileSystemStorage(FOLDER)
+
+    def upload(request):
+        file = request.FILES["f"]
+        return JsonResponse(measure(lambda: storage.save(name(), file)))
+
+    def clear(request):
+        reset()
+        return JsonResponse({"cpu": time.process_time()})
+
+    urlpatterns = [path("", upload), path("reset", clear)]
+    app = get_wsgi_application()
+else:
+    from flask import Flask, request
+
+    app = Flask(__name__)
+
+    if WAY.startswith("ours"):
+        from flask_store import Store
+
+        app.config.update(STORE_PATH=FOLDER, STORE_FSYNC=WAY == "ours-fsync")
+        store = Store(app, spool=WAY != "ours")
+
+    if WAY in {"direct", "discard"}:
+        class Nothing:
+            def write(self, data):
+                return len(data)
+            def seek(self, *_):
+                return 0
+
+        class Direct(app.request_class):
+            def _get_file_stream(self, *args, **options):
+                if WAY == "discard":
+                    return Nothing()
+                return open(Path(FOLDER, name()), "w+b")
+
+        app.request_class = Direct
+
+    if WAY == "reuploaded":
+        from flask_uploads import ALL, UploadSet, configure_uploads
+        app.config["UPLOADED_FILES_DEST"] = FOLDER
+        uploads = UploadSet("files", ALL)
+        configure_uploads(app, uploads)
+
+    @app.post("/")
+    def upload():
+        if WAY == "ours-raw":
+            return measure(lambda: store.Provider().save(request.stream, name()))
+        file = request.files["f"]
+        save = {
+            "discard": lambda: None,
+            "direct": file.close,
+            "filestorage": lambda: file.save(Path(FOLDER, name())),
+            "reuploaded": lambda: uploads.save(file, name=name()),
+        }.get(WAY) or (lambda: store.Provider().save(file, name()))
+        return measure(save)
+
+    @app.get("/reset")
+    def clear():
+        reset()
+        return {"cpu": time.process_time()}
+'''
+
+
+def make_body(size: int, path: Path, *, raw: bool) -> str:
+    """Write a request's body to a file in memory; return its content type."""
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="f"; '
+        'filename="upload.bin"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    )
+    block = os.urandom(MIB)
+    with path.open("wb") as body:
+        if not raw:
+            body.write(head.encode())
+        for start in range(0, size, MIB):
+            body.write(block[: min(MIB, size - start)])
+        if not raw:
+            body.write(f"\r\n--{BOUNDARY}--\r\n".encode())
+    if raw:
+        return "application/octet-stream"
+    return f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def post(port: int, body: Path, content_type: str) -> tuple[float, dict[str, Any]]:
+    """Send a body; return the seconds to the answer, and the answer."""
+    size = body.stat().st_size
+    request = (
+        f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {size}\r\nConnection: close\r\n\r\n"
+    )
+    address = ("127.0.0.1", port)
+    with socket.create_connection(address) as connection, body.open("rb") as source:
+        begun = time.perf_counter()
+        connection.sendall(request.encode())
+        connection.sendfile(source)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        took = time.perf_counter() - begun
+    head, _, content = answer.partition(b"\r\n\r\n")
+    if b" 200 " not in head.splitlines()[0]:
+        raise RuntimeError(answer.decode(errors="replace"))
+    return took, json.loads(re.search(rb"\{.*\}", content, re.DOTALL)[0])  # type: ignore[index]
+
+
+@contextmanager
+def site(way: str, folder: Path) -> Iterator[harness.Server]:
+    """Run the app that saves in one way."""
+    (folder / way).mkdir()
+    environ = {"WAY": way, "FOLDER": str(folder / way)}
+    with harness.gunicorn(
+        folder / "bench_app.py", "--timeout", "300", environ=environ
+    ) as server:
+        yield server
+
+
+def empty(folder: Path) -> None:
+    """Delete what was saved, as it would fill the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def measure(way: str, server: harness.Server, folder: Path, bodies: Path) -> Any:
+    """Upload once; return the seconds and what the app told."""
+    raw = way == "ours-raw"
+    body, kind = bodies / ("raw" if raw else "form"), (bodies / "kind").read_text()
+    with urllib.request.urlopen(f"{server.url}/reset") as answer:
+        cpu = json.load(answer)["cpu"]
+    before = server_written(server)
+    took, told = post(server.port, body, "application/octet-stream" if raw else kind)
+    told["took"] = took
+    told["written"] -= before
+    told["cpu"] -= cpu
+    empty(folder / way)
+    return told
+
+
+def server_written(server: harness.Server) -> int:
+    """Return the bytes that the worker has written so far."""
+    assert server.process is not None
+    pid = server.process.pid
+    (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    text = Path(f"/proc/{worker}/io").read_text()
+    return int(re.search(r"wchar: (\d+)", text)[1])  # type: ignore[index]
+
+
+def uploads() -> None:
+    """Compare the ways of saving an upload."""
+    ways = [way for way in WAYS if usable(way)]
+    disk = Path(__file__).parent.resolve()
+    with (
+        tempfile.TemporaryDirectory(dir=disk) as made,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as memory,
+    ):
+        folder, bodies = Path(made), Path(memory)
+        (folder / "bench_app.py").write_text(APP)
+        for label, size in SIZES.items():
+            kind = make_body(size, bodies / "form", raw=False)
+            make_body(size, bodies / "raw", raw=True)
+            (bodies / "kind").write_text(kind)
+            rounds = ROUNDS if size > MIB else 20 * ROUNDS
+            compare(label, size, ways, rounds, folder, bodies)
+
+
+def compare(
+    label: str, size: int, ways: list[str], rounds: int, folder: Path, bodies: Path
+) -> None:
+    """Run all ways in turn, and print what each costs."""
+    results: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    with ExitStack() as stack:
+        servers = {way: stack.enter_context(site(way, folder)) for way in ways}
+        for number in range(rounds + 1):
+            # Nobody always comes after the same one.
+            for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
+                told = measure(way, servers[way], folder, bodies)
+                if number:
+                    results[way].append(told)
+    for way in ways:
+        shutil.rmtree(folder / way)
+    limits = {key: least(results["direct"], key) for key in ("took", "cpu")}
+    base = least(results["discard"], "peak")
+    print(f"\n{label:47}{'request':>12}{'':>9}{'CPU':>12}{'':>9}{'save':>12}", end="")
+    print(f"{'memory':>12}{'written':>9}")
+    for way in ways:
+        took, cpu = (least(results[way], key) for key in ("took", "cpu"))
+        save = statistics.median(it["save"] for it in results[way])
+        peak = max(it["peak"] for it in results[way]) - base
+        written = least(results[way], "written") / size
+        print(
+            f"  {WAYS[way]:45}{took * 1000:9.1f} ms{took / limits['took']:7.2f} x"
+            f"{cpu * 1000:9.1f} ms{cpu / limits['cpu']:7.2f} x"
+            f"{save * 1000:9.3f} ms{peak / MIB:+8.1f} MiB{written:7.2f} x"
+        )
+
+
+def least(results: list[dict[str, Any]], key: str) -> float:
+    """Return the least of some results."""
+    return min(it[key] for it in results)
+
+
+def usable(way: str) -> bool:
+    """Tell whether a peer is installed."""
+    module = NEEDS.get(way)
+    if module is None or importlib.util.find_spec(module):
+        return True
+    print(f"{WAYS[way]} is left out: pip install 'Flask-Reuploaded' 'Django'")
+    return False
+
+
+S3_APP = """
+import json, re, sys, time
+from pathlib import Path
+from flask_store.config import Config
+from flask_store.stores.s3 import S3Store
+
+config, way, path = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+store = S3Store(config=Config.from_mapping(config))
+client = store.bucket.client
+store.exists("warm.txt")
+Path("/proc/self/clear_refs").write_text("5")
+status = Path("/proc/self/status")
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1])
+before = peak()
+times = []
+for number in range(3):
+    with open(path, "rb") as file:
+        begun, cpu = time.perf_counter(), time.process_time()
+        if way == "ours":
+            store.save(file, f"{number}.bin")
+        elif way == "upload_fileobj":
+            client.upload_fileobj(file, store.bucket.name, f"bare/{number}.bin")
+        else:
+            client.put_object(Bucket=store.bucket.name, Key=f"bare/{number}", Body=file)
+        times.append((time.perf_counter() - begun, time.process_time() - cpu))
+print(json.dumps({"took": min(it for it, _ in times), "cpu": min(it for _, it in times),
+                  "peak": (peak() - before) * 1024}))
+"""
+
+
+def to_s3() -> None:
+    """Compare our save to boto3's own uploads, against one light server."""
+    size = (32 if QUICK else 256) * MIB
+    ways = {
+        "put_object": "limit: bare put_object, which may overwrite",
+        "upload_fileobj": "bare upload_fileobj, which may overwrite",
+        "ours": "ours, one request",
+        "ours-parts": "ours, in parts",
+    }
+    with tempfile.NamedTemporaryFile() as file, harness.s3_server() as server:
+        for _ in range(size // MIB):
+            file.write(os.urandom(MIB))
+        file.flush()
+        config = {**server.config, "STORE_S3_CONDITIONAL": "always"}
+        results = {}
+        for way in ways:
+            given = config | {
+                "STORE_PATH": way,
+                "STORE_S3_MULTIPART_THRESHOLD": (5 if way == "ours-parts" else 512)
+                * MIB,
+            }
+            name = way.removesuffix("-parts")
+            command = [sys.executable, "-c", S3_APP, json.dumps(given), name, file.name]
+            results[way] = json.loads(subprocess.check_output(command))
+    limit = results["put_object"]
+    print(
+        f"\n{f'{size // MIB} MiB to S3':47}{'save':>12}{'':>9}{'CPU':>12}{'memory':>12}"
+    )
+    for way, label in ways.items():
+        it = results[way]
+        print(
+            f"  {label:45}{it['took'] * 1000:9.1f} ms{it['took'] / limit['took']:7.2f} x"
+            f"{it['cpu'] * 1000:9.1f} ms{it['peak'] / MIB:+8.1f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    uploads()
+    to_s3()
