@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urljoin
 from urllib.parse import urlsplit
 
-import flask.globals
 from flask import Response
 from flask import current_app
+from flask.globals import request_ctx
 from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 from werkzeug.wsgi import get_current_url
@@ -318,11 +318,10 @@ def mark(exchange: Exchange, response: Response, counted: str) -> Response:
 
 def session_used() -> bool:
     """Tell whether the view read or changed the session."""
-    # The session proxy would count as an access itself.
-    context = flask.globals.request_ctx._get_current_object()  # type: ignore[attr-defined]
+    # The session proxy would count as an access itself. Where there is no session to
+    # be found, it may have been used.
+    context = request_ctx._get_current_object()  # type: ignore[attr-defined]
     session = getattr(context, "_session", None)
-    if session is None:
-        session = vars(context).get("session")
     return session is None or session.accessed or session.modified
 
 
