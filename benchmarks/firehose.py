@@ -200,7 +200,8 @@ def learned():
 
 @app.get("/static/main.css", endpoint="css")
 def css():
-    return Response("p { color: green }", mimetype="text/css")
+    headers = {"Cache-Control": "max-age=60"}
+    return Response("p { color: green }", mimetype="text/css", headers=headers)
 """
 APACHE = """\
 SSLEngine on
@@ -259,7 +260,7 @@ def wait(rounds: int) -> None:
                         log = json.load(response)
                     start = max(at for seen, at in log if seen == path)
                     asked = [at for seen, at in log if seen == "/static/main.css"]
-                    delays.append(f"{asked[-1] - start:.3f}")
+                    delays.append(f"{min(filter(start.__lt__, asked)) - start:.3f}")
                 print(f"| {path} | {', '.join(delays)} |", flush=True)
 
 
