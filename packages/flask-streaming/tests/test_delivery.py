@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -585,3 +586,41 @@ def test_event_stream_lets_go(app: Flask, client: FlaskClient) -> None:
             if method == "GET":
                 next(iter(response.response))
         assert list(subscriptions[-1]) == []
+
+
+def test_subscription_keeps_no_context(
+    app: Flask, client: FlaskClient, record: Recorder
+) -> None:
+    """A client that listens for hours does not hold what the view opened."""
+
+    @app.get("/")
+    def view() -> Response:
+        return event_stream(Streaming().subscribe("news"))
+
+    with client.get("/") as response:
+        assert next(iter(response.response))
+        assert record.names() == ["after", "request", "app"]
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["early", "late"])
+def test_wrapped_subscription_ends(
+    app: Flask, client: FlaskClient, early: bool
+) -> None:
+    """A generator that waits for a subscription is woken when the client leaves."""
+    ended = threading.Event()
+    left = threading.Event()
+
+    @app.get("/")
+    def view() -> Response:
+        def generate() -> Iterator[Any]:
+            assert early or left.wait(5)
+            yield from Streaming().subscribe("news")
+            ended.set()
+
+        return event_stream(generate(), ping=0.01)
+
+    with client.get("/") as response:
+        parts = iter(response.response)
+        assert next(parts) == next(parts) == b":\n\n"
+    left.set()
+    assert ended.wait(5)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from threading import Lock
+from typing import TYPE_CHECKING
 from typing import Any
 
 from blinker import Namespace
@@ -25,6 +26,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from flask_streaming.broker import MemoryBroker
 from flask_streaming.broker import Subscription
+from flask_streaming.chunks import close
 from flask_streaming.config import PREFIX
 from flask_streaming.config import Config
 from flask_streaming.delivery import Delivery
@@ -34,10 +36,18 @@ from flask_streaming.exceptions import SetupError
 from flask_streaming.redis_broker import RedisBroker
 
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 logger = logging.getLogger("flask_streaming")
 
 #: In the environ of a request whose context its response's body needs.
 KEEP_CONTEXT = "flask_streaming.keep_context"
+
+#: In the environ of a request: the subscriptions made in it.
+SUBSCRIPTIONS = "flask_streaming.subscriptions"
+#: There once they were closed: one that is made later, in a thread, is then closed too.
+SUBSCRIPTIONS_CLOSED = "flask_streaming.subscriptions_closed"
 
 #: Sent when a streamed response ends, however it ends, with the app as sender and
 #: `response`, `bytes`, `chunks`, `seconds` and `exception`, which is None where all
@@ -123,10 +133,15 @@ class Streaming:
             header ``Last-Event-ID`` where this is None.
         """
         state = get_state()
-        if has_request_context():
-            last_event_id = last_event_id or request.headers.get("Last-Event-ID")
-            _warn_of_processes(state)
-        return state.brokers.current().subscribe(channel, last_event_id)
+        if not has_request_context():
+            return state.brokers.current().subscribe(channel, last_event_id)
+        _warn_of_processes(state)
+        last_event_id = last_event_id or request.headers.get("Last-Event-ID")
+        subscription = state.brokers.current().subscribe(channel, last_event_id)
+        request.environ.setdefault(SUBSCRIPTIONS, []).append(subscription)
+        if SUBSCRIPTIONS_CLOSED in request.environ:
+            subscription.close()
+        return subscription
 
 
 def get_state() -> _State:
@@ -147,6 +162,12 @@ def keep_context() -> None:
     """Keep the current request's context until the end of its response's body."""
     get_state()
     request.environ[KEEP_CONTEXT] = True
+
+
+def close_subscriptions(environ: WSGIEnvironment) -> None:
+    """Close all subscriptions that were made in a request."""
+    environ[SUBSCRIPTIONS_CLOSED] = True
+    close(*environ.get(SUBSCRIPTIONS, ()))
 
 
 def _require_redis(url: str) -> None:

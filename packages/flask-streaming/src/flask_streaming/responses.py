@@ -14,7 +14,6 @@ from functools import partial
 from functools import update_wrapper
 from typing import Any
 from typing import AnyStr
-from typing import cast
 from typing import overload
 from urllib.parse import quote
 
@@ -31,6 +30,7 @@ from jinja2 import Template
 from flask_streaming import wire
 from flask_streaming.archive import Source as ZipSource
 from flask_streaming.archive import zip_parts
+from flask_streaming.broker import Subscription
 from flask_streaming.chunks import Chunks
 from flask_streaming.chunks import buffered
 from flask_streaming.chunks import close
@@ -39,6 +39,7 @@ from flask_streaming.documents import blocks
 from flask_streaming.documents import document_parts
 from flask_streaming.documents import lines
 from flask_streaming.events import live
+from flask_streaming.extension import close_subscriptions
 from flask_streaming.extension import get_state
 from flask_streaming.extension import keep_context
 from flask_streaming.mailbox import Pump
@@ -300,7 +301,8 @@ def event_stream(
 ) -> Response:
     """Return server-sent events, each as soon as it comes.
 
-    :param events: a subscription; or an iterable, which a thread reads so that
+    :param events: a subscription, for which the request's context ends with the
+        view; or an iterable, for which it is kept, and which a thread reads so that
         pings go on while it waits. What is neither text nor a
         :class:`~flask_streaming.ServerSentEvent` is sent as JSON.
     :param ping: seconds of silence after which a comment is sent, so that proxies
@@ -311,15 +313,24 @@ def event_stream(
     """
     if ping <= 0:
         raise ValueError(f"ping is {ping!r}: set seconds above 0")
-    keep_context()
-    source = cast(Source, events) if hasattr(events, "receive") else Pump(events)
+    get_state()
+    source: Source
+    if isinstance(events, Subscription):
+        source = events
+    else:
+        # It may need what the context holds. A subscription does not, and must not
+        # keep a connection to the database for hours.
+        keep_context()
+        source = Pump(events)
     body = live(source, current_app.json.dumps, ping, retry, duration)
     response = current_app.response_class(body, mimetype="text/event-stream")
     # For nginx; and for caches and proxies that compress, which would hold it back.
     response.headers["X-Accel-Buffering"] = "no"
     response.headers["Cache-Control"] = "no-cache, no-transform"
-    # The body may never be started, and then it closes nothing.
+    # The body may never be started, and then it closes nothing; and an iterable that
+    # waits for a subscription can be woken by its end alone.
     response.call_on_close(source.close)
+    response.call_on_close(partial(close_subscriptions, request.environ))
     return response
 
 

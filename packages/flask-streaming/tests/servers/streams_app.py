@@ -132,6 +132,19 @@ def quiet() -> Response:
     return event_stream(streaming.subscribe("quiet"), ping=0.5)
 
 
+@app.get("/wrapped")
+def wrapped() -> Response:
+    """Listen through a generator, which waits for ever when nothing is said."""
+
+    def generate() -> Iterator[Any]:
+        try:
+            yield from streaming.subscribe("quiet")
+        finally:
+            counts["closed"] += 1
+
+    return event_stream(generate(), retry=200, ping=1)
+
+
 @app.get("/events")
 def events() -> Response:
     """Listen to a channel."""
