@@ -193,6 +193,9 @@ class Memory:
     def __init__(self) -> None:
         self.sets: list[set[str]] = []
 
+    def __len__(self) -> int:
+        return 0
+
     def get_pushed(self) -> set[str]:
         return self.sets[-1] if self.sets else set()
 

@@ -20,9 +20,8 @@ MAX_PAGES = 256
 def may_send(environ: Mapping[str, Any]) -> bool:
     """Tell whether the client waits for a page and can be sent a 103.
 
-    A client that speaks HTTP/1.0 takes a 103 for the answer (RFC 8297, section 3:
-    "might not handle an informational response"), and only a navigation has use
-    for one.
+    RFC 9110, section 15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0
+    client". And only a navigation has use for one.
     """
     return (
         "wsgi.early_hints" in environ

@@ -187,7 +187,7 @@ class State:
         # What caches may keep for everyone is the same for everyone.
         if "cache-control" in names and is_shared(headers.getlist("Cache-Control")):
             connector = None
-        sent = known(connector) if connector else set()
+        sent = set() if connector is None else known(connector)
         selection = self.pushed(page).selection
         if sent or present:
             has = sent | hinted(present)
@@ -200,7 +200,9 @@ class State:
             logger.debug("%r: no room for %s", request.path, left_out)
         if selection.links:
             headers.add("Link", selection.value)
-        if connector and selection.urls and current_request().method == "GET":
+        if connector is None or current_request().method != "GET":
+            return
+        if selection.urls:
             remember(connector, sent | selection.urls)
 
 
