@@ -32,6 +32,7 @@ def create_app(**config: object) -> Flask:
         STORE_PATH=str(instance.resolve() / "uploads"),
         KACCEL_FILES_PATH=str(instance.resolve() / "uploads"),
         FIREHOSE_EARLY_HINTS=True,
+        FIREHOSE_LEARN_PREFIXES=("/static/",),
         DEMO_EXPORT_ROWS=100_000,
     )
     app.config.from_prefixed_env()
