@@ -218,3 +218,22 @@ def test_passes_are_bounded() -> None:
         flights.let_pass(str(number), 0.0)
     assert not flights.passes("0", 1.0)
     assert flights.passes(str(PASSES), 1.0)
+
+
+def test_late_lead(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes the lead just after the page was stored does not make it again."""
+    origin.says("max-age=60")
+    resources = origin.app.extensions["webcache"].resources
+    join = resources.flights.join
+
+    def join_late(key: str) -> Any:
+        monkeypatch.undo()
+        origin.get()
+        return join(key)
+
+    monkeypatch.setattr(resources.flights, "join", join_late)
+    response = origin.get()
+    assert response.text == "made 1"
+    assert "; hit" in response.headers["Cache-Status"]
+    assert len(origin.seen) == 1
+    assert not resources.flights._landings

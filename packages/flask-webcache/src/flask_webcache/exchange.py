@@ -155,6 +155,13 @@ class Exchange:
         flights.land(lead)
         return True
 
+    def leads_late(self) -> bool:
+        """Tell whether there may be a stored response now that this one leads."""
+        backend = self.resources.backend
+        return self._lead is not None and not (
+            backend.local and backend.peek(self.key) is None
+        )
+
     def release(self) -> None:
         """Give the lead back, and let the next ones pass if nothing was stored."""
         flights = self.resources.flights

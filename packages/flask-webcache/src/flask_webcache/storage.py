@@ -59,8 +59,16 @@ class Retrieval(Validation):
             if exchange.collapsed or not self.should_wait(exchange):
                 break
             exchange.collapsed = exchange.wait(deadline)
-            if not exchange.collapsed:
-                break
+            if exchange.collapsed:
+                continue
+            # Who led before may have stored it since the last look.
+            if exchange.leads_late():
+                entry = exchange.look()
+                if entry is not None and (response := self.reuse(exchange, entry)):
+                    exchange.stored = True
+                    exchange.release()
+                    return response
+            break
         exchange.collapsed = False
         if entry is None:
             exchange.outcome = f"fwd={exchange.found.reason}"
