@@ -124,6 +124,31 @@ def test_x_sendfile(make_app: MakeApp, tree: Path) -> None:
     assert client.get("/send?a.txt").headers["X-Sendfile"] == f"{tree}/a.txt"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("not the file", id="text"),
+        pytest.param("", id="empty"),
+        pytest.param(None, id="none"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["nginx", "x-sendfile", "flask"])
+def test_header_that_flask_did_not_set(
+    make_app: MakeApp, tree: Path, backend: str, body: str | None
+) -> None:
+    """A server whose headers a view passes on cannot ask for a file of this one."""
+    app, _ = make_app(static=True, KACCEL_BACKEND=backend, **NGINX)
+
+    @app.get("/proxy/<path:name>")
+    def proxy(name: str) -> flask.Response:
+        return flask.Response(body, headers={"X-Sendfile": str(tree.parent / name)})
+
+    for name in ("secret.txt", "files/a.txt"):
+        response = app.test_client().get(f"/proxy/{name}")
+        assert response.text == (body or "")
+        assert not {"X-Sendfile", "X-Accel-Redirect"} & set(response.headers.keys())
+
+
 def test_file_that_goes_away(make_app: MakeApp, tmp_path: Path) -> None:
     """A file that vanishes between the view and its delivery is missing."""
     app, _ = make_app(static=True)

@@ -319,7 +319,9 @@ def _deliver_named(response: Response) -> Response:
     if isinstance(response, FileResponse) and response.file is not None:
         return response
     named = response.headers.pop("X-Sendfile", None)
-    if named is None:
+    # A header that a view has copied, as a proxy does, must not open any file.
+    by_flask = response.direct_passthrough and response.response == []
+    if named is None or not by_flask:
         return response
     app = _app()
     deployment = _deployment(app)
