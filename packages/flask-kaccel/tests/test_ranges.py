@@ -20,6 +20,7 @@ ETAG = '"1-64"'
 EPOCH = "Thu, 01 Jan 1970 00:01:40 GMT"
 BEFORE = "Thu, 01 Jan 1970 00:01:39 GMT"
 AFTER = "Thu, 01 Jan 1970 00:01:41 GMT"
+NO_YEAR = "Thu, 01 Jan 99999999999999999999 00:01:41 GMT"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,10 @@ AFTER = "Thu, 01 Jan 1970 00:01:41 GMT"
         ({"Range": "bytes=0-1", "If-Range": EPOCH}, 206),
         ({"Range": "bytes=0-1", "If-Range": AFTER}, 200),
         ({"Range": "bytes=0-1", "If-Range": "nonsense"}, 200),
+        ({"Range": "bytes=0-1", "If-Range": NO_YEAR}, 200),
+        ({"If-Modified-Since": NO_YEAR}, 200),
+        ({"If-Unmodified-Since": NO_YEAR}, 200),
+        ({"If-Modified-Since": f"{EPOCH[:-3]}+99999999999999999999"}, 200),
         ({"Range": "bytes=100-"}, 416),
     ],
     ids=str,

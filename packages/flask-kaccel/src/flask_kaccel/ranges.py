@@ -54,7 +54,10 @@ def answer(headers: Headers, etag: str, modified: int, size: int) -> Answer:
 
 def epoch(date: str | None) -> int | None:
     """Return an HTTP date as seconds since the epoch; ``None`` where it is none."""
-    parsed = parse_date(date)
+    try:
+        parsed = parse_date(date)
+    except OverflowError:  # which parse_date lets through
+        return None
     return None if parsed is None else int(parsed.timestamp())
 
 
