@@ -410,6 +410,7 @@ def test_redirect_to_internal_locations(make_app: MakeApp) -> None:
     app, kaccel = make_app(KACCEL_MAPPINGS=stores, **NGINX)
     for uri, internal in (
         ("/private/a%20b.txt?x=1&y=%2F", "/private/a%20b.txt?x=1&y=%2F"),
+        ("/private/a?next=https://host/", "/private/a?next=https://host/"),
         ("@files", "@files"),
         ("http://127.0.0.1:9000/b/k%2Bey?X=%2F", "/s3/b/k%2Bey?X=%2F"),
     ):
@@ -439,10 +440,10 @@ def test_redirect_without_nginx(make_app: MakeApp) -> None:
     [
         "", "private/a.txt", "//host/a", "/a b", "/a\r\nX: y",
         "/100%", "/%zz", "/%00", "/../a", "/a/%2e%2e/b", "/a/..%2fb", "/a/./b", "/a#b",
-        "/é", "@", "@name?x", "@na me", "/a?b c",
+        "/é", "@", "@name?x", "@na me", "/a?b c", None, 5,
     ],
 )  # fmt: skip
-def test_redirect_refuses(make_app: MakeApp, uri: str) -> None:
+def test_redirect_refuses(make_app: MakeApp, uri: Any) -> None:
     """A value that nginx would take for something else is an error."""
     app, kaccel = make_app(**NGINX)
     with (

@@ -204,9 +204,13 @@ class Kaccel:
         """
         app = _app()
         deployment = _deployment(app)
-        internal = deployment.locations.store_uri(uri) if "://" in uri else uri
-        if internal is None:
-            return None
+        internal = uri
+        # The query of a path may hold a URL too.
+        if "://" in str(uri) and not uri.startswith("/"):
+            mapped = deployment.locations.store_uri(uri)
+            if mapped is None:
+                return None
+            internal = mapped
         REDIRECT.check("uri", internal)
         if deployment.server_in_front(request) != "nginx":
             return None
