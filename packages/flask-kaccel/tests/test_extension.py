@@ -279,6 +279,14 @@ def test_own_address_with_the_default_port(make_app: MakeApp, host: str) -> None
     assert not internal_headers(response)
 
 
+@pytest.mark.parametrize("host", ["mybox:8000", "MyBox:8000", "MYBOX:8000"])
+def test_own_address_in_any_case(make_app: MakeApp, host: str) -> None:
+    """Browsers write a host in lower case, however it is configured."""
+    app, _ = make_app(KACCEL_HOST="MyBox:8000", **NGINX)
+    response = app.test_client().get("/send?a.txt", headers={"Host": host})
+    assert not internal_headers(response)
+
+
 @pytest.mark.parametrize(
     ("headers", "handed"),
     [

@@ -68,9 +68,12 @@ class Deployment:
             given = request.headers.get(SECRET_HEADER, "").encode("latin-1")
             if not hmac.compare_digest(given, config.secret.encode()):
                 return None
-        # ``host`` leaves the scheme's own port out.
-        hosts = (request.headers.get("Host"), request.host) if config.host else ()
-        return None if config.host in hosts else delivery
+        if config.host is not None:
+            # ``host`` leaves the scheme's own port out.
+            hosts = (request.headers.get("Host", ""), request.host)
+            if config.host.lower() in map(str.lower, hosts):
+                return None
+        return delivery
 
     def hand_over(
         self,
