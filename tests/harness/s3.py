@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
-import socket
 import ssl
 import subprocess
 import sys
@@ -294,47 +294,48 @@ def tls_front(server: Server) -> Iterator[Front]:
 
     What clients do differs: boto3 streams bodies with a trailing checksum.
     """
-    with temporary_directory("tls") as directory, socket.socket() as listener:
+    with temporary_directory("tls") as directory:
         certificate = make_certificate(directory)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        accept = functools.partial(_accept, listener, context, server.port)
-        threading.Thread(target=accept, daemon=True).start()
-        port = listener.getsockname()[1]
-        yield Front(f"https://127.0.0.1:{port}", str(certificate))
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-
-
-def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    while True:
+        port = free_port()
+        loop = asyncio.new_event_loop()
+        relay = functools.partial(_relay, port=server.port)
+        listening = loop.run_until_complete(
+            asyncio.start_server(relay, "127.0.0.1", port, ssl=context)
+        )
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
         try:
-            plain, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(
-            target=_serve, args=(plain, context, port), daemon=True
-        ).start()
+            yield Front(f"https://127.0.0.1:{port}", str(certificate))
+        finally:
+            asyncio.run_coroutine_threadsafe(_close(listening), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
-def _serve(plain: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    with (
-        contextlib.suppress(OSError),
-        plain,
-        context.wrap_socket(plain, server_side=True) as client,
-        socket.create_connection(("127.0.0.1", port)) as behind,
-    ):
-        back = threading.Thread(target=_pump, args=(behind, client), daemon=True)
-        back.start()
-        _pump(client, behind)
-        back.join()
+async def _relay(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, port: int
+) -> None:
+    """Pass on what a client and the server behind say to each other."""
+    behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.gather(_pump(reader, behind_writer), _pump(behind_reader, writer))
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
     with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+        writer.close()
+
+
+async def _close(listening: asyncio.Server) -> None:
+    """Stop to listen, and end the connections that are left."""
+    listening.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
