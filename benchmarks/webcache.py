@@ -294,7 +294,8 @@ def varnish(port: int) -> Iterator[str]:
         vcl = Path(folder, "default.vcl")
         vcl.write_text(VCL.format(port=port))
         process = subprocess.Popen(
-            ["varnishd", "-F", "-n", folder, "-a", f"127.0.0.1:{own}", "-f", str(vcl)],
+            ["varnishd", "-F", "-j", "none", "-n", folder,
+             "-a", f"127.0.0.1:{own}", "-f", str(vcl)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
