@@ -65,6 +65,24 @@ def test_nginx_without_a_prefix(make_app: MakeApp) -> None:
     assert 'X-Kaccel-Secret "";' in nginx_locations(app, "http://app")
 
 
+def test_nginx_with_nothing_to_print(make_app: MakeApp) -> None:
+    """Without a prefix the command says what is missing, rather than nothing."""
+    remedy = "set KACCEL_REDIRECT_PATH or KACCEL_MAPPINGS first"
+    assert remedy in run(make_app()[0], "nginx").output
+    assert remedy not in run(make_app(**NGINX)[0], "nginx").output
+
+
+@pytest.mark.parametrize("upstream", ["127.0.0.1:8000", "unix:/run/app.sock", ""])
+def test_nginx_upstream_without_a_scheme(make_app: MakeApp, upstream: str) -> None:
+    """An upstream that nginx would refuse is an error here."""
+    app, _ = make_app(**NGINX)
+    with pytest.raises(InvalidValueError, match=r"^upstream is '.*': give the URL"):
+        nginx_locations(app, upstream)
+    result = run(app, "nginx", "--upstream", upstream)
+    assert result.exit_code == 1
+    assert "give the URL" in result.output
+
+
 def test_nginx_for_a_store() -> None:
     """An object store gets a block that keeps the signature and drops the rest."""
     app = Flask(__name__)
@@ -124,6 +142,15 @@ def test_check_of_a_right_site(make_app: MakeApp) -> None:
     assert result.exit_code == 0
     assert "FAIL" not in result.output
     assert result.output.count("ok   ") == 8
+
+
+def test_check_of_a_name_as_people_write_it(make_app: MakeApp) -> None:
+    """A URL may be pasted from a browser, which shows it decoded."""
+    app, _ = make_app()
+    with serving(app) as url:
+        result = run(app, "check", f"{url}/send?naïve-日本語-🙂.txt")
+    assert "FAIL /send?na%C3%AFve-" in result.output
+    assert "Flask sent it" in result.output
 
 
 def test_check_of_a_site_that_leaks(make_app: MakeApp, tree: Path) -> None:
@@ -204,6 +231,8 @@ def test_check_of_a_site_that_is_down(make_app: MakeApp) -> None:
         ("http://127.0.0.1:port/", "does not answer"),
         ("http://127.0.0.1:1/a b", "does not answer"),
         ("https://127.0.0.1:1/a", "does not answer"),
+        ("http://a..b/", "does not answer"),
+        ("http://[::1/", "does not answer"),
     ],
 )
 def test_check_of_what_is_no_url(make_app: MakeApp, url: str, message: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from flask import current_app
 from flask.cli import AppGroup
+from werkzeug.urls import iri_to_uri
 
 from flask_kaccel.check import Site
 from flask_kaccel.exceptions import InvalidValueError
@@ -32,6 +33,12 @@ def nginx_command(upstream: str | None) -> None:
         click.echo(deployment.nginx_locations(upstream), nl=False)
     except InvalidValueError as error:
         raise click.ClickException(str(error)) from error
+    if not any(it.prefix for it in deployment.locations.all):
+        click.echo(
+            "No directory has a prefix, so Flask sends the files: set "
+            "KACCEL_REDIRECT_PATH or KACCEL_MAPPINGS first.",
+            err=True,
+        )
 
 
 def _web_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
@@ -51,12 +58,12 @@ def check_command(url: str) -> None:
     deployment: Deployment = current_app.extensions["kaccel"]
     problems = 0
     try:
-        for finding in Site(url, deployment.locations.all).findings():
+        for finding in Site(iri_to_uri(url), deployment.locations.all).findings():
             problems += finding.problem is not None
             mark = "ok  " if finding.problem is None else "FAIL"
             note = "" if finding.problem is None else f": {finding.problem}"
             click.echo(f"{mark} {finding.what}{note}")
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: no such host
         raise click.ClickException(f"{url} does not answer: {error}") from error
     if problems:
         raise click.ClickException(f"{problems} of the checks failed")

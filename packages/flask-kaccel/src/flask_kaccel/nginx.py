@@ -7,9 +7,14 @@ from urllib.parse import urlsplit
 
 from flask_kaccel.exceptions import InvalidValueError
 from flask_kaccel.files import Location
+from flask_kaccel.headers import Rule
 
 
 SECRET_HEADER = "X-Kaccel-Secret"  # noqa: S105 - the name of a header
+UPSTREAM = Rule(
+    lambda value: value.startswith(("http://", "https://")),
+    "give the URL at which the app listens, such as 'http://127.0.0.1:8000'",
+)
 #: What nginx drops from the app's response when it sends the file.
 DROPPED = (
     "Access-Control-Allow-Credentials",
@@ -92,6 +97,7 @@ def app_location(upstream: str, secret: str | None) -> str:
 
     :param upstream: the URL at which the app listens.
     """
+    UPSTREAM.check("upstream", upstream)
     return _block(
         "/",
         f"proxy_pass {quoted(upstream)}",
