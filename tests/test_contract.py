@@ -23,7 +23,7 @@ from flask import Flask
 
 
 ROOT = Path(__file__).parent.parent
-OPTIONAL = {"boto3", "gevent", "orjson", "pylibmc", "redis", "sqlalchemy"}
+OPTIONAL = {"boto3", "gevent", "orjson", "pymemcache", "redis", "sqlalchemy"}
 
 
 @dataclass(frozen=True)
