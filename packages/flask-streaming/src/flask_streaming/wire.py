@@ -69,9 +69,14 @@ def disconnected(environ: Mapping[str, Any]) -> bool | None:
 def ends_by_close(environ: Mapping[str, Any]) -> bool:
     """Tell whether the client takes an orderly close for the end of the body.
 
-    HTTP/1.0 has no chunks, and uWSGI does not send any.
+    HTTP/1.0 has no chunks, and uWSGI does not send any. Werkzeug's server sends none
+    either where it has one thread, and its debugger ends a failed body in good order.
     """
-    return environ.get("SERVER_PROTOCOL") == "HTTP/1.0" or "uwsgi.version" in environ
+    return (
+        environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+        or "uwsgi.version" in environ
+        or "werkzeug.socket" in environ
+    )
 
 
 def reset(environ: Mapping[str, Any]) -> bool:

@@ -80,6 +80,14 @@ def test_failure_shows(
     assert result.returncode != 0
 
 
+@pytest.mark.parametrize("option", ["--debug", "--without-threads"])
+def test_failure_shows_in_development(option: str) -> None:
+    """Neither the debugger nor a server of one thread makes a part look whole."""
+    with harness.serve("werkzeug", APP, option) as server:
+        assert curl(f"{server.url}/fail/chunks").returncode != 0
+        assert curl(f"{server.url}/whole").returncode == 0
+
+
 @pytest.mark.parametrize("way", ["direct", "nginx"])
 def test_success_is_whole(servers: dict[str, harness.Server], way: str) -> None:
     """A good stream arrives whole, also over HTTP/1.0."""
