@@ -573,6 +573,18 @@ def test_nothing_to_probe(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     wire.library.cache_clear()
 
 
+def test_uwsgi_does_not_tell_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An iterable of events is read in a thread of ours, and may ask in it."""
+
+    def connection_fd() -> int:
+        raise SystemError("you can call uwsgi api function only from the main callable")
+
+    monkeypatch.setitem(
+        sys.modules, "uwsgi", SimpleNamespace(connection_fd=connection_fd)
+    )
+    assert wire.disconnected({"uwsgi.version": b"2"}) is None
+
+
 def test_event_stream_lets_go(app: Flask, client: FlaskClient) -> None:
     """A subscription ends with its response, started or not."""
     subscriptions = []

@@ -44,7 +44,11 @@ def descriptor(environ: Mapping[str, Any]) -> int:
     if connection is not None:
         return int(connection.fileno())
     if "uwsgi.version" in environ:
-        return int(sys.modules["uwsgi"].connection_fd())
+        try:
+            return int(sys.modules["uwsgi"].connection_fd())
+        except SystemError:
+            # It answers in its own threads alone, not in one that reads events.
+            return -1
     return -1
 
 
