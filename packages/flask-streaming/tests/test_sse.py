@@ -99,6 +99,14 @@ def test_nothing_breaks_out_of_its_line(values: Any, message: str) -> None:
         ServerSentEvent("x", **values)
 
 
+@pytest.mark.parametrize("name", ["data", "event", "id", "comment"])
+def test_fields_are_text(name: str) -> None:
+    """A number for an id, or data to be sent as JSON, is told where it is made."""
+    values: dict[str, Any] = {name: 5}
+    with pytest.raises(TypeError, match=f"{name} is 5: it must be text"):
+        ServerSentEvent(**values)
+
+
 @pytest.fixture
 def app() -> Flask:
     """An app with the extension."""
@@ -148,10 +156,21 @@ def test_pings_go_on_while_the_source_waits(app: Flask) -> None:
         assert b"data: Ada\n\n" in list(stream)
 
 
-def test_ping_is_checked(app: Flask) -> None:
-    """A ping of 0 would never wait."""
-    with pytest.raises(ValueError, match="ping is 0: set seconds above 0"):
-        event_stream([], ping=0)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ping": 0}, "ping is 0: set seconds above 0"),
+        ({"duration": 0}, "duration is 0: set seconds above 0, or None"),
+        ({"retry": -1}, "retry is -1: it must be at least 0 ms"),
+    ],
+    ids=["ping", "duration", "retry"],
+)
+def test_options_are_checked_in_the_view(
+    app: Flask, options: dict[str, Any], message: str
+) -> None:
+    """A wrong one is an error page, not a stream that breaks."""
+    with app.test_request_context(), pytest.raises(ValueError, match=message):
+        event_stream([], **options)
 
 
 def test_duration(app: Flask) -> None:

@@ -30,6 +30,7 @@ class ServerSentEvent:
     :param id: what the client sends back as ``Last-Event-ID`` when it reconnects.
     :param retry: milliseconds that the client waits before it reconnects.
     :param comment: text that the client ignores.
+    :raises TypeError: for what is no text.
     :raises ValueError: for a value that would break out of its line.
     """
 
@@ -40,6 +41,10 @@ class ServerSentEvent:
     comment: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("data", "event", "id", "comment"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} is {value!r}: it must be text")
         if self.event is not None and LINE_END.search(self.event):
             raise ValueError(f"event is {self.event!r}: it must be one line")
         # "If the field value does not contain U+0000 NULL, then set the last event
@@ -70,16 +75,17 @@ def live(
     source: Source,
     dumps: Callable[[Any], str],
     ping: float,
-    retry: int | None,
+    start: bytes,
     duration: float | None,
 ) -> Iterator[bytes]:
     """Encode what comes, as soon as it comes, and break the silence by pings.
 
     :param dumps: makes text of what is neither text nor an event.
+    :param start: what comes first.
     """
     end = monotonic() + (duration or YEAR)
     # At once, so that the headers leave and the client knows that it is connected.
-    yield PING if retry is None else ServerSentEvent(retry=retry).encode()
+    yield start
     while (left := end - monotonic()) > 0:
         items = source.receive(min(ping, left))
         if items is None:

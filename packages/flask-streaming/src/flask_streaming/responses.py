@@ -38,6 +38,8 @@ from flask_streaming.documents import Dumps
 from flask_streaming.documents import blocks
 from flask_streaming.documents import document_parts
 from flask_streaming.documents import lines
+from flask_streaming.events import PING
+from flask_streaming.events import ServerSentEvent
 from flask_streaming.events import live
 from flask_streaming.extension import close_subscriptions
 from flask_streaming.extension import get_state
@@ -313,6 +315,10 @@ def event_stream(
     """
     if ping <= 0:
         raise ValueError(f"ping is {ping!r}: set seconds above 0")
+    if duration is not None and duration <= 0:
+        raise ValueError(f"duration is {duration!r}: set seconds above 0, or None")
+    # Here, where a wrong value is still an error of the view's.
+    start = PING if retry is None else ServerSentEvent(retry=retry).encode()
     get_state()
     source: Source
     if isinstance(events, Subscription):
@@ -322,7 +328,7 @@ def event_stream(
         # keep a connection to the database for hours.
         keep_context()
         source = Pump(events)
-    body = live(source, current_app.json.dumps, ping, retry, duration)
+    body = live(source, current_app.json.dumps, ping, start, duration)
     response = current_app.response_class(body, mimetype="text/event-stream")
     # For nginx; and for caches and proxies that compress, which would hold it back.
     response.headers["X-Accel-Buffering"] = "no"
