@@ -92,7 +92,8 @@ def test_nginx_for_a_store() -> None:
     assert 'proxy_pass "https://s3.example:9000/b/";' in text
     assert "proxy_set_header Host s3.example:9000;" in text
     assert "proxy_ssl_name s3.example;" in text
-    assert 'proxy_set_header Cookie "";' in text
+    for name in ("Authorization", "Cookie", "X-Kaccel-Secret"):
+        assert f'proxy_set_header {name} "";' in text
     assert "set $app_vary $upstream_http_vary;" in text
     assert "add_header Vary $app_vary always;" in text
 
@@ -161,6 +162,10 @@ def test_check_of_a_site_that_leaks(make_app: MakeApp, tree: Path) -> None:
     def listing() -> str:
         return f"Index of {tree}"
 
+    @app.get("/protected..")
+    def forbidden() -> Any:
+        return "", 403
+
     @app.get("/protected/<name>")
     def public(name: str) -> flask.Response:
         return flask.send_from_directory(tree, name)
@@ -181,7 +186,7 @@ def test_check_of_a_site_that_leaks(make_app: MakeApp, tree: Path) -> None:
         assert "status 500, not 200" in shown
         assert "FAIL /protected/ is closed: 200, not 404" in shown
         assert "FAIL /protected is closed: 302, not 404" in shown
-        assert "ok   /protected.. is closed" in shown
+        assert "FAIL /protected.. is closed: 403, not 404" in shown
         assert "/ names one in its body" in shown
 
 

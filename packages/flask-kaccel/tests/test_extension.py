@@ -169,6 +169,49 @@ def test_directory_without_prefix_is_sent_by_flask(
     assert client.get("/send?sub/dir/a.txt").headers["X-Accel-Redirect"]
 
 
+def test_neighbours_of_a_directory(tmp_path: Path) -> None:
+    """A directory whose name begins the same is another, by a link too."""
+    for name in ("files", "files-of-others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").touch()
+    (tmp_path / "files/link").symlink_to(tmp_path / "files-of-others")
+    (tmp_path / "files-a.txt").touch()
+    app = Flask(__name__)
+    app.config["KACCEL_MAPPINGS"] = {str(tmp_path / "files"): "/files/"}
+    kaccel = Kaccel(app)
+    with app.test_request_context():
+        assert kaccel.send_file(tmp_path / "files/a.txt") is not None
+        assert kaccel.send_file(tmp_path / "files-of-others/a.txt") is None
+        assert kaccel.send_file(tmp_path / "files-a.txt") is None
+        assert kaccel.send_file(tmp_path / "files/link/a.txt") is None
+
+
+@pytest.mark.parametrize(
+    "url", ["https://store.example/bucket-2/a", "https://store.example.com/bucket/a"]
+)
+def test_neighbours_of_a_store(url: str) -> None:
+    """A URL that begins the same leads elsewhere."""
+    app = Flask(__name__)
+    app.config["KACCEL_MAPPINGS"] = {"https://store.example/bucket/": "/b/"}
+    kaccel = Kaccel(app)
+    with app.test_request_context():
+        assert kaccel.redirect("https://store.example/bucket/a") is not None
+        assert kaccel.redirect(url) is None
+
+
+def test_settings_of_nothing(make_app: MakeApp, tree: Path) -> None:
+    """No charset and no age are settings too, not the lack of one."""
+    app, kaccel = make_app(SEND_FILE_MAX_AGE_DEFAULT=60, **NGINX)
+    mimetype = "text/plain; charset=koi8-r"
+    with app.test_request_context():
+        headers = kaccel.send_file_or_404(
+            tree / "a.txt", charset=None, max_age=0, mimetype=mimetype
+        ).headers
+    assert headers["Content-Type"] == mimetype
+    assert "X-Accel-Charset" not in headers
+    assert headers["Cache-Control"] == "no-cache, max-age=0"
+
+
 def test_settings_of_a_call(make_app: MakeApp, tree: Path) -> None:
     """Every argument of ``send_file`` says what nginx reads."""
     app, kaccel = make_app(**NGINX)
