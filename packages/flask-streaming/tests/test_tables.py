@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -64,6 +66,12 @@ def test_formulas_are_escaped_on_request(sign: str) -> None:
     assert text(rows, [sign], escape_formulas=True) == (
         f"'{sign}\r\n'{sign}1+1,1{sign}1,-5\r\n"
     )
+
+
+def test_formulas_of_other_types() -> None:
+    """What only becomes text when it is written is escaped; no number is."""
+    row = [PurePosixPath("=1+1"), Decimal("-1.5"), -1.5, None]
+    assert text([row], escape_formulas=True) == "'=1+1,-1.5,-1.5,\r\n"
 
 
 @pytest.mark.parametrize("start", ["\r", "\n"], ids=["CR", "LF"])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import chain
 from itertools import islice
+from numbers import Number
 from operator import itemgetter
 from typing import Any
 from typing import TypeAlias
@@ -90,9 +91,10 @@ def columns(names: Sequence[Any]) -> Callable[[Mapping[Any, Any]], tuple[Any, ..
 
 def escaped(row: Iterable[object]) -> list[object]:
     """Put ``'`` before the cells that a spreadsheet would execute."""
+    # By what is written: a path, or a text that is translated late, is no `str`.
     return [
-        "'" + cell
-        if isinstance(cell, str) and cell.startswith(FORMULA_STARTS)
+        f"'{cell}"
+        if not isinstance(cell, Number) and str(cell).startswith(FORMULA_STARTS)
         else cell
         for cell in row
     ]
