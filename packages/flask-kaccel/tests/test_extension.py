@@ -515,6 +515,10 @@ def test_control(make_app: MakeApp) -> None:
     assert response.headers["X-Accel-Buffering"] == "yes"
     assert response.headers["X-Accel-Expires"] == "@1893456000"
     assert response.headers["X-Accel-Limit-Rate"] == "1"
+    app, kaccel = make_app(KACCEL_BACKEND="nginx")
+    with app.test_request_context():
+        response = kaccel.control(Response("x"), buffering=False)
+    assert response.headers["X-Accel-Buffering"] == "no"
     app, kaccel = make_app()
     with app.test_request_context():
         response = kaccel.control(Response("x"), buffering=False)
