@@ -58,6 +58,13 @@ def test_folder(tmp_path: Path) -> None:
         list(zip_parts([("name", tmp_path)]))
 
 
+def test_bytes() -> None:
+    """Bytes alone would be taken apart to numbers."""
+    members: Any = [("name", b"content")]
+    with pytest.raises(TypeError, match="'name' is given as bytes: pass a list"):
+        list(zip_parts(members))
+
+
 def test_failure_leaves_no_whole_archive() -> None:
     """A source that fails is closed, and no directory of the archive is sent."""
     closed = []

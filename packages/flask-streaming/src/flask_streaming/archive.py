@@ -76,6 +76,8 @@ def zip_parts(
 def opened(name: str, source: Source) -> tuple[ZipInfo, Iterable[bytes]]:
     """Return a member's head and its blocks."""
     check_name(name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{name!r} is given as bytes: pass a list of them, or a path")
     if isinstance(source, (str, os.PathLike)):
         info = ZipInfo.from_file(source, name, strict_timestamps=False)
         if info.is_dir():
