@@ -21,6 +21,7 @@ from flask_streaming.config import Config
         pytest.param("QUEUE_SIZE", True, id="bool"),
         pytest.param("REDIS_CONNECTIONS", 1.5, id="fraction"),
         pytest.param("REDIS_URL", "http://localhost", id="scheme"),
+        pytest.param("REDIS_URL", "redis://localhost:port", id="port"),
         pytest.param("REDIS_URL", b"redis://localhost", id="bytes"),
         pytest.param("REDIS_PREFIX", None, id="no-prefix"),
     ],

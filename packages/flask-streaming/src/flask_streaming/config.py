@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataclasses import fields
 from typing import Any
 from typing import Self
+from urllib.parse import urlsplit
 
 from flask_streaming.exceptions import ConfigError
 
@@ -54,10 +55,19 @@ class Config:
         return cls(**values)
 
 
+def is_url(text: str) -> bool:
+    """Tell whether a text is the URL of a Redis, with a number for its port."""
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        return False
+    return text.startswith(SCHEMES)
+
+
 def wrong(name: str, value: object) -> str | None:
     """Return what to set instead of a wrong value."""
     if name == "redis_url":
-        if value is None or (isinstance(value, str) and value.startswith(SCHEMES)):
+        if value is None or (isinstance(value, str) and is_url(value)):
             return None
         return "set a URL such as 'redis://localhost:6379/0', or None for one process"
     if name == "redis_prefix":
