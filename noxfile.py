@@ -117,7 +117,7 @@ def typecheck(session: nox.Session) -> None:
         tests = f"packages/{package}/tests"
         source = f"packages/{package}/src"
         session.run("mypy", source, tests, "--exclude", "/servers/")
-        session.run("mypy", f"{tests}/servers")
+        session.run("mypy", f"{tests}/servers", env={"MYPYPATH": tests})
     session.run("mypy", "tests", "demo")
     session.run("pyright")
 

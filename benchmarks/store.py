@@ -364,8 +364,8 @@ def to_s3() -> None:
     for way, label in ways.items():
         it = results[way]
         print(
-            f"  {label:45}{it['took'] * 1000:9.1f} ms{it['took'] / limit['took']:7.2f} x"
-            f"{it['cpu'] * 1000:9.1f} ms{it['peak'] / MIB:+8.1f} MiB"
+            f"  {label:45}{it['took'] * 1000:9.1f} ms"
+            f"{it['took'] / limit['took']:7.2f} x{it['cpu'] * 1000:9.1f} ms{it['peak'] / MIB:+8.1f} MiB"
         )
 
 
