@@ -27,6 +27,7 @@ from flask_streaming import client_disconnected
 from flask_streaming import delivery
 from flask_streaming import event_stream
 from flask_streaming import extension
+from flask_streaming import mailbox
 from flask_streaming import stream_csv
 from flask_streaming import stream_finished
 from flask_streaming import stream_with_context
@@ -617,9 +618,10 @@ def test_subscription_keeps_no_context(
 
 @pytest.mark.parametrize("early", [True, False], ids=["early", "late"])
 def test_wrapped_subscription_ends(
-    app: Flask, client: FlaskClient, early: bool
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
     """A generator that waits for a subscription is woken when the client leaves."""
+    monkeypatch.setattr(mailbox, "GRACE_SECONDS", 5 if early else 0.01)
     ended = threading.Event()
     left = threading.Event()
 
@@ -637,3 +639,36 @@ def test_wrapped_subscription_ends(
         assert next(parts) == next(parts) == b":\n\n"
     left.set()
     assert ended.wait(5)
+
+
+@pytest.mark.parametrize("wait", [True, False], ids=["waiting", "busy"])
+@pytest.mark.parametrize("duration", [None, 0.05], ids=["left", "duration"])
+def test_events_end_before_their_context(
+    app: Flask,
+    client: FlaskClient,
+    record: Recorder,
+    wait: bool,
+    duration: float | None,
+) -> None:
+    """What a generator of events cleans up, it does while its context is there."""
+
+    @app.get("/")
+    def view() -> Response:
+        def generate() -> Iterator[Any]:
+            try:
+                if wait:
+                    yield from Streaming().subscribe("news")
+                while True:
+                    yield request.path
+            finally:
+                record.add("finally")
+
+        return event_stream(generate(), ping=0.01, duration=duration)
+
+    with client.get("/") as response:
+        parts = iter(response.response)
+        assert next(parts)
+        assert next(parts)
+        if duration:
+            list(parts)
+    assert record.names() == ["after", "finally", "request", "app", "close"]

@@ -17,6 +17,9 @@ from flask_streaming.chunks import close
 
 T = TypeVar("T")
 
+#: How long the end of a stream waits for the iterable that a thread reads.
+GRACE_SECONDS = 1.0
+
 
 class Source(Protocol):
     """What a live stream reads from."""
@@ -86,8 +89,8 @@ class Pump:
     """Read an iterable in a thread, so that its reader can do without for a while.
 
     The thread starts at the first :meth:`receive` and runs in the context in which
-    the pump was made. After :meth:`close` it ends with the next item: nothing can
-    wake an iterable that waits.
+    the pump was made. After :meth:`close`, which waits for it a moment, it ends with
+    the next item: nothing can wake an iterable that waits.
     """
 
     def __init__(self, iterable: Iterable[Any], size: int = 100) -> None:
@@ -102,9 +105,8 @@ class Pump:
 
     def receive(self, timeout: float | None = None) -> list[Any] | None:
         """Return what came; raise what the iterable raised."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.start()
+        if self._thread is not None and self._thread.ident is None:
+            self._thread.start()
         items = self._mailbox.take(timeout)
         if items is None and self._error is not None:
             raise self._error
@@ -114,8 +116,13 @@ class Pump:
         """Stop reading."""
         thread, self._thread = self._thread, None
         self._mailbox.end()
-        if thread is not None:
+        if thread is None:
+            return
+        if thread.ident is None:
             close(self._iterable)
+        else:
+            # What follows is the end of the context that the iterable may be using.
+            thread.join(GRACE_SECONDS)
 
     def _run(self) -> None:
         iterator: Any = None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from functools import update_wrapper
@@ -328,15 +329,19 @@ def event_stream(
         # keep a connection to the database for hours.
         keep_context()
         source = Pump(events)
-    body = live(source, current_app.json.dumps, ping, start, duration)
+    # It runs backwards: an iterable that waits for a subscription is woken by its end
+    # alone. Both end before the context does.
+    ending = ExitStack()
+    ending.callback(source.close)
+    ending.callback(close_subscriptions, request.environ)
+    parts = live(source, current_app.json.dumps, ping, start, duration)
+    body = Chunks(parts, ending)
     response = current_app.response_class(body, mimetype="text/event-stream")
     # For nginx; and for caches and proxies that compress, which would hold it back.
     response.headers["X-Accel-Buffering"] = "no"
     response.headers["Cache-Control"] = "no-cache, no-transform"
-    # The body may never be started, and then it closes nothing; and an iterable that
-    # waits for a subscription can be woken by its end alone.
-    response.call_on_close(source.close)
-    response.call_on_close(partial(close_subscriptions, request.environ))
+    # The body may have been wrapped by what does not close it.
+    response.call_on_close(ending.close)
     return response
 
 
