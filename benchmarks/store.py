@@ -365,7 +365,8 @@ def to_s3() -> None:
         it = results[way]
         print(
             f"  {label:45}{it['took'] * 1000:9.1f} ms"
-            f"{it['took'] / limit['took']:7.2f} x{it['cpu'] * 1000:9.1f} ms{it['peak'] / MIB:+8.1f} MiB"
+            f"{it['took'] / limit['took']:7.2f} x{it['cpu'] * 1000:9.1f} ms"
+            f"{it['peak'] / MIB:+8.1f} MiB"
         )
 
 
