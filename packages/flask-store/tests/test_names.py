@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+from importlib.util import find_spec
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from flask_store.config import Config
 from flask_store.stores.base import BaseStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.memory import MemoryStore
+from flask_store.stores.s3 import S3Store
 
 
 #: What a client sends, and what the file is called.
@@ -106,12 +109,19 @@ TABLE = [
 REFUSED_CHARACTERS = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", *(["s3"] if find_spec("harness") else [])])
 def provider(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStore:
-    """Each provider that needs no server."""
+    """Each kind of provider; S3 where the workspace's harness is there to run it."""
     if request.param == "memory":
         return MemoryStore()
-    return LocalStore(config=Config(path=str(tmp_path)))
+    if request.param == "local":
+        return LocalStore(config=Config(path=str(tmp_path)))
+    config = {
+        **request.getfixturevalue("s3_session").config,
+        "STORE_PATH": uuid4().hex,
+        "STORE_S3_CONDITIONAL": "always",
+    }
+    return S3Store(config=Config.from_mapping(config))
 
 
 @pytest.mark.parametrize(
