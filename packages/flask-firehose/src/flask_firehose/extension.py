@@ -188,13 +188,14 @@ class State:
         if "cache-control" in names and is_shared(headers.getlist("Cache-Control")):
             connector = None
         sent = set() if connector is None else known(connector)
-        selection = self.pushed(page).selection
+        pushed = self.pushed(page)
+        selection = pushed.selection
         if sent or present:
             has = sent | hinted(present)
-            selection = self.select(
-                [link for link in self.pushed(page).links if link.url not in has],
-                taken=sum(map(len, present)),
-            )
+            links = [link for link in pushed.links if link.url not in has]
+            if not links:
+                return
+            selection = self.select(links, taken=sum(map(len, present)))
         if selection.left_out:
             left_out = serialize(selection.left_out)
             logger.debug("%r: no room for %s", request.path, left_out)
