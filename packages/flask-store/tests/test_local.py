@@ -241,7 +241,8 @@ def test_link_refused(provider: LocalStore, monkeypatch: pytest.MonkeyPatch) -> 
 def test_spool_is_linked(provider: LocalStore) -> None:
     """A spooled upload becomes the file; its stream can be read, not written."""
     with provider.spool("a.txt") as spooled:
-        spooled.write(b"content")
+        spooled.write(b"content, and more")
+        spooled.truncate(len(b"content"))
         inode = os.fstat(spooled.fileno()).st_ino
         upload = FileStorage(spooled, "a.txt")
         file = provider.save(upload)

@@ -162,7 +162,9 @@ def test_any_name_becomes_safe(sent: str) -> None:
         ("a/b/c.txt", "a/b/c.txt"),
         ("what?/is:this.txt", "what_/is_this.txt"),
         ("nul/x.txt", "_nul/x.txt"),
+        (f"{'a/' * 200}x.txt", f"{'a/' * 200}x.txt"),
     ],
+    ids=["folder", "folders", "refused-characters", "device", "long"],
 )
 def test_chosen_paths(provider: BaseStore, path: str, cleaned: str) -> None:
     """An application may choose folders; each part is cleaned."""

@@ -24,6 +24,7 @@ UNNAMED = "file"
 _JOINERS = "\u200c\u200d"
 #: Control characters, lone surrogates, and Windows' separator.
 _IMPOSSIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\]")
+_RESERVED_PART = re.compile(r"(?:^|/)(?:[./]|\Z)")
 #: What Windows refuses in a name.
 _REFUSED = re.compile(r'[<>:"|?*]')
 _DEVICE = re.compile(
@@ -39,7 +40,7 @@ def clean(filename: str | None) -> str:
 
     :param filename: what the client sent, which may be a path or a URL.
     """
-    name = re.split(r"[/\\]", filename or "")[-1]
+    name = (filename or "").replace("\\", "/").rpartition("/")[2]
     name = unicodedata.normalize("NFC", name)
     name = " ".join(_REFUSED.sub("_", _printable(name)).split())
     name = name.lstrip(" .-").rstrip(" .")
@@ -68,14 +69,15 @@ def check(path: str) -> str:
         raise InvalidNameError(path, "it has to be relative to the store")
     if _IMPOSSIBLE.search(path):
         raise InvalidNameError(path, "it has a character that no name has")
-    parts = path.split("/")
     # Names that start with a dot are the stores' own: "..", and files in the making.
-    if any(part[:1] in {"", "."} for part in parts):
+    if _RESERVED_PART.search(path):
         raise InvalidNameError(path, "a part is empty or starts with a dot")
-    if any(len(part.encode()) > LONGEST_PART for part in parts):
-        raise InvalidNameError(path, f"a part is longer than {LONGEST_PART} bytes")
-    if len(path.encode()) > LONGEST_PATH:
-        raise InvalidNameError(path, f"it is longer than {LONGEST_PATH} bytes")
+    whole = path.encode()
+    if len(whole) > LONGEST_PART:
+        if any(len(part) > LONGEST_PART for part in whole.split(b"/")):
+            raise InvalidNameError(path, f"a part is longer than {LONGEST_PART} bytes")
+        if len(whole) > LONGEST_PATH:
+            raise InvalidNameError(path, f"it is longer than {LONGEST_PATH} bytes")
     return path
 
 

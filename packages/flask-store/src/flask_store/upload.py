@@ -26,7 +26,6 @@ class Upload:
 
     stream: IO[bytes]
     name: str
-    content_type: str
 
     @classmethod
     def of(cls, file: FileStorage | IO[bytes] | None, name: str | None) -> Self:
@@ -43,7 +42,12 @@ class Upload:
             kind = type(file).__name__
             raise TypeError(f"save() takes an upload or a binary stream, not {kind}")
         chosen = names.clean(filename) if name is None else names.clean_path(name)
-        return cls(stream, chosen, serving.content_type(chosen))
+        return cls(stream, chosen)
+
+    @property
+    def content_type(self) -> str:
+        """What the name tells; what the client claims does not count."""
+        return serving.content_type(self.name)
 
     @property
     def seekable(self) -> bool:

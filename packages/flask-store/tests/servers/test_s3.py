@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -415,7 +417,27 @@ def test_acl(s3_session: harness.S3Server, config: dict[str, Any]) -> None:
     assert store.presign_post("a.txt").fields["acl"] == "public-read"
 
 
+class _RedirectsNot(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Let a redirection be an error."""
+
+
 def post_form(url: str, fields: dict[str, str], data: bytes) -> tuple[int, bytes]:
+    """Post a form with a file; return the status and the body."""
+    try:
+        with send_form(url, fields, data) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def send_form(
+    url: str,
+    fields: dict[str, str],
+    data: bytes,
+    *handlers: type[urllib.request.BaseHandler],
+) -> Any:
     """Post a form with a file, as a browser does."""
     parts = [
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -426,12 +448,7 @@ def post_form(url: str, fields: dict[str, str], data: bytes) -> tuple[int, bytes
     request = urllib.request.Request(
         url, body, {"Content-Type": "multipart/form-data; boundary=b"}
     )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
+    return urllib.request.build_opener(*handlers).open(request, timeout=30)
 
 
 @pytest.mark.parametrize("kind", ["s3_session", "ceph_session"])
@@ -461,6 +478,20 @@ def test_direct_upload(kind: str, request: pytest.FixtureRequest) -> None:
     assert head is not None
     assert head["ContentType"] == "application/octet-stream"
     assert store.presign_post("a.png").fields["Content-Type"] == "image/png"
+
+
+@pytest.mark.parametrize("kind", ["s3_session", "ceph_session"])
+def test_direct_upload_redirects(kind: str, request: pytest.FixtureRequest) -> None:
+    """S3 sends the browser on, and tells the page there what the key is."""
+    store = make(request.getfixturevalue(kind).config)
+    upload = store.presign_post("a.txt", redirect="http://localhost/done")
+    with pytest.raises(urllib.error.HTTPError, match="303") as caught:
+        send_form(upload.url, upload.fields, b"x", _RedirectsNot)
+    with caught.value as answer:
+        place = urlsplit(answer.headers["Location"])
+    assert place._replace(query="").geturl() == "http://localhost/done"
+    assert parse_qs(place.query)["key"] == [upload.fields["key"]]
+    assert upload.file.exists()
 
 
 def test_hidden_keys_are_not_listed(config: dict[str, Any]) -> None:

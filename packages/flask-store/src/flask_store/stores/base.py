@@ -66,6 +66,8 @@ class BaseStore:
 
     def within(self, destination: str | None) -> Self:
         """Return the same provider for a folder of the store, or for its root."""
+        if not (destination or self.destination):
+            return self
         other = copy.copy(self)
         other.destination = names.check(destination) if destination else ""
         return other

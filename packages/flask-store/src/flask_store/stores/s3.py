@@ -190,7 +190,8 @@ class S3Store(BaseStore):
         :param max_size: the most bytes that S3 is to take.
         :param expires: the seconds for which S3 takes it.
         :param redirect: the URL to which S3 sends the browser when it has the file,
-            whose ``key`` is then in the query; by default the browser stays.
+            whose ``key`` is then in the query; by default the browser stays. It
+            should have no query, as Ceph appends another.
         """
         name = self.full_name(names.unique(names.clean(filename)))
         fields = {"Content-Type": serving.content_type(name)}
