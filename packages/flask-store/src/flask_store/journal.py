@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from flask_store.spool import make_folder
 from flask_store.spool import sync_folder
 from flask_store.upload import Upload
 
+
+logger = logging.getLogger("flask_store")
 
 #: No save is that slow between its two files.
 STALE_SECONDS = 3600
@@ -87,8 +90,13 @@ class Journal:
         for path in self.folder.glob("*.json"):
             # Another process may have sent it just now.
             with contextlib.suppress(FileNotFoundError):
-                record = json.loads(path.read_bytes())
-                jobs.append((path.stat().st_mtime_ns, Job(**record)))
+                try:
+                    job = Job(**json.loads(path.read_bytes()))
+                except (TypeError, ValueError):
+                    # After a power cut, where STORE_FSYNC is off: the others go on.
+                    logger.warning("%s in the spool is not readable", path.name)
+                else:
+                    jobs.append((path.stat().st_mtime_ns, job))
         return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
 
     @contextlib.contextmanager

@@ -33,6 +33,7 @@ from flask_store.config import Config
 from flask_store.spool import Spool
 from flask_store.stores.s3 import S3GeventStore
 from flask_store.stores.s3 import S3Store
+from flask_store.upload import Upload
 
 
 WAIT = 30.0
@@ -303,6 +304,26 @@ def test_leftovers(provider: S3GeventStore) -> None:
     assert list(provider.check())[-1] == "2 files of killed processes left"
     assert list(provider.check(clean=True))[-1] == "2 files of killed processes removed"
     assert [path.name for path in folder.iterdir()] == ["new.data"]
+
+
+def test_unreadable_records(
+    provider: S3GeventStore,
+    config: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Records that a power cut has emptied stop nobody, and are told of."""
+    folder = provider.journal.folder
+    folder.mkdir()
+    for name, text in (("cut", ""), ("list", "[]"), ("other", '{"id": "1"}')):
+        (folder / f"{name}.json").write_text(text)
+    provider.journal.add(Upload(io.BytesIO(b"x"), "a.txt"), "uploads", "a_1.txt")
+    provider.start()
+    assert provider.wait(WAIT)
+    assert stored(config) == {"a_1.txt": b"x"}
+    warned = {record.getMessage() for record in caplog.records}
+    assert warned == {
+        f"{name}.json in the spool is not readable" for name in ("cut", "list", "other")
+    }
 
 
 def test_other_buckets_uploads(provider: S3GeventStore, config: dict[str, Any]) -> None:
