@@ -180,6 +180,20 @@ def test_dangling_link_is_not_followed(provider: LocalStore, tmp_path: Path) -> 
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_link_out_of_the_store(provider: LocalStore, tmp_path: Path) -> None:
+    """A link that somebody planted shows nothing of what it leads to."""
+    provider.root.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (provider.root / "a.txt").symlink_to(tmp_path / "secret.txt")
+    assert not provider.exists("a.txt")
+    assert list(provider.list()) == []
+    for read in (provider.open, provider.size, provider.modified, provider.servable):
+        with pytest.raises(NotFoundError, match=r"a\.txt"):
+            read("a.txt")
+    provider.delete("a.txt")
+    assert (tmp_path / "secret.txt").read_text() == "secret"
+
+
 def test_folder_removed(provider: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that vanishes, even before the last step, is made again."""
     provider.save(io.BytesIO(b""), "a/b.txt")

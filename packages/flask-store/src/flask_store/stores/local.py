@@ -114,6 +114,7 @@ class LocalStore(BaseStore):
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""
+        self._stat(name)
         with system_failing_as("open", name):
             return self._path(name).open("rb")
 
@@ -174,7 +175,8 @@ class LocalStore(BaseStore):
 
     def _stat(self, name: str) -> os.stat_result:
         with system_failing_as("read", name):
-            found = self._path(name).stat()
+            # A symbolic link is no file of the store: it may lead anywhere.
+            found = self._path(name).lstat()
         if not stat.S_ISREG(found.st_mode):
             raise NotFoundError(name)
         return found
