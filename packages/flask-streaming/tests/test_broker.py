@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -23,6 +24,7 @@ from flask_streaming.broker import Subscription
 from flask_streaming.config import Config
 from flask_streaming.redis_broker import RedisBroker
 from flask_streaming.redis_broker import missed
+from flask_streaming.redis_broker import position_of
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -60,6 +62,14 @@ def texts(events: list[ServerSentEvent] | None) -> list[str | None]:
 def read(subscription: Subscription, count: int) -> list[ServerSentEvent]:
     """Read as many events."""
     return list(islice(subscription, count))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.001)
 
 
 def test_from_now_on(broker: MemoryBroker | RedisBroker) -> None:
@@ -112,10 +122,7 @@ def test_slow_client(broker: MemoryBroker | RedisBroker) -> None:
     with broker.subscribe("news") as subscription:
         for number in range(20):
             broker.publish("news", str(number))
-        deadline = time.monotonic() + 5
-        while not subscription._mailbox._ended:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        wait_until(lambda: subscription._mailbox._ended)
         seen = list(subscription)
     assert texts(seen) == ["0", "1", "2", "3", "4"]
     with broker.subscribe("news", seen[-1].id) as subscription:
@@ -221,10 +228,9 @@ def test_receive_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "expected"),
+    ("oldest", "last", "expected"),
     [
         (None, (5, 5), ((0, 0), True)),
-        ("", (5, 5), ((0, 0), True)),
         ("7-2", (7, 2), ((7, 2), False)),
         ("7-2", (7, 1), ((7, 1), False)),
         ("7-2", (7, 0), ((7, 1), True)),
@@ -235,15 +241,13 @@ def test_receive_waits() -> None:
         ("7-2", None, ((7, 1), True)),
     ],
     ids=[
-        "no-stream", "empty", "first", "before-first", "earlier", "before-round",
+        "empty", "first", "before-first", "earlier", "before-round",
         "earlier-round", "last", "future", "foreign",
     ],
 )  # fmt: skip
-def test_where_a_resume_begins(first: Any, last: Any, expected: Any) -> None:
-    """What Redis says of a stream decides whether something may be missing."""
-    entry: Any = (first, {}) if first else None
-    info = {"first-entry": entry, "last-generated-id": "8-0"}
-    assert missed(None if first is None else info, last) == expected
+def test_where_a_resume_begins(oldest: Any, last: Any, expected: Any) -> None:
+    """What Redis still has of a stream decides whether something may be missing."""
+    assert missed(oldest, (8, 0), last) == expected
 
 
 @pytest.fixture
@@ -315,8 +319,89 @@ def test_reader_outlives_an_outage(
     monkeypatch.setattr(redis.Redis, "xread", xread)
     with redis_broker.subscribe("news") as subscription:
         redis_broker.publish("news", "a")
-        assert texts(read(subscription, 1)) == ["a"]
+        # There may have been more, in a stream that is gone.
+        assert texts(read(subscription, 2)) == ["0-0", "a"]
     assert caplog.text.count("Redis is away, clients wait") == 1
+
+
+def lose(broker: RedisBroker, last: str) -> None:
+    """Delete the stream, and wait until no entry of a new one can have an old id."""
+    broker._redis.delete("flask-streaming:news")
+    wait_until(lambda: time.time() * 1000 >= position_of(last)[0] + 1)
+
+
+def test_reader_knows_of_a_break(redis_broker: RedisBroker) -> None:
+    """A connection that breaks while it waits may hide that a stream is gone."""
+    commands = redis_broker._redis
+
+    def reading() -> list[dict[str, str]]:
+        return [it for it in commands.client_list() if it["flags"] == "b"]
+
+    with redis_broker.subscribe("news") as subscription:
+        first = redis_broker.publish("news", "first")
+        assert texts(read(subscription, 1)) == ["first"]
+        wait_until(lambda: len(reading()) == 1)
+        lose(redis_broker, first)
+        commands.client_kill_filter(_id=reading()[0]["id"])
+        redis_broker.publish("news", "second")
+        assert texts(read(subscription, 2)) == [first, "second"]
+
+
+@pytest.mark.parametrize(
+    ("history", "count", "cut", "expires", "told"),
+    [
+        (50, 400, False, False, True),
+        (50, 400, True, False, True),
+        (2000, 1500, False, False, False),
+        (2000, 1500, True, False, False),
+        (50, 10, True, True, True),
+        (1, 1, False, False, False),
+    ],
+    ids=["behind", "cut", "behind-in-time", "cut-in-time", "expired", "shortest"],
+)
+def test_reader_that_missed_events(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    history: int,
+    count: int,
+    cut: bool,
+    expires: bool,
+    told: bool,
+) -> None:
+    """A connected client is told when Redis dropped events before they were read."""
+    redis = pytest.importorskip("redis")
+    pytest.importorskip("harness")
+    redis_url = request.getfixturevalue("redis_url")
+    real = redis.Redis.xread
+    go, failures = threading.Event(), [redis.ConnectionError("cut")] * cut
+
+    def held(reading: Any, cursors: dict[str, str], **kwargs: Any) -> Any:
+        if cursors["flask-streaming:news"] != "0-0":
+            assert go.wait(20)
+            if failures:
+                raise failures.pop()
+        return real(reading, cursors, **kwargs)
+
+    config = Config(redis_url=redis_url, history=history, queue_size=5000)
+    brokers = connected(config)
+    broker = next(brokers)
+    monkeypatch.setattr(redis.Redis, "xread", held)
+    with broker.subscribe("news") as subscription:
+        first = broker.publish("news", "first")
+        assert texts(read(subscription, 1)) == ["first"]
+        if expires:
+            lose(broker, first)
+        ids = [broker.publish("news", str(number)) for number in range(count)]
+        kept = broker._redis.xlen("flask-streaming:news") - (not told)
+        go.set()
+        seen = read(subscription, told + kept)
+    assert [event.id for event in seen[told:]] == ids[-kept:]
+    assert (kept < count) == (told and not expires)
+    if told:
+        assert (seen[0].event, seen[0].data) == ("gap", first)
+        with broker.subscribe("news", seen[0].id) as resumed:
+            assert read(resumed, kept) == seen[1:]
+    assert next(brokers, None) is None
 
 
 @pytest.fixture

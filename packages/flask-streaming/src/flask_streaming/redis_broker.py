@@ -59,29 +59,38 @@ def decoded(entries: Entries) -> Iterator[tuple[Position, ServerSentEvent]]:
             yield position_of(entry_id), event
 
 
+def before(entry_id: str) -> Position:
+    """Return the last position before an entry."""
+    first, sequence = position_of(entry_id)
+    return (first, sequence - 1) if sequence else (first - 1, 2**64 - 1)
+
+
 def missed(
-    info: Mapping[str, Any] | None, last: Position | None
+    oldest: str | None, newest: Position, last: Position | None
 ) -> tuple[Position, bool]:
     """Return where a resume begins, and whether events before it may be missing.
 
-    :param info: what ``XINFO STREAM`` says, or None where there is no stream.
+    :param oldest: the first entry that is left, if there is one.
     :param last: the client's last event; None for an id that is not ours.
     """
-    if info is None or not info["first-entry"]:
-        return START, True
-    first, sequence = position_of(info["first-entry"][0])
-    before = (first, sequence - 1) if sequence else (first - 1, 2**64 - 1)
+    begin = START if oldest is None else before(oldest)
     # An older id may be of a stream that has expired: what came after it is unknown.
-    if last is None or not before <= last <= position_of(info["last-generated-id"]):
-        return before, True
+    if oldest is None or last is None or not begin <= last <= newest:
+        return begin, True
     return last, False
 
 
 @dataclass(slots=True)
 class Channel:
-    """What the reader knows of a channel."""
+    """What the reader knows of a channel.
+
+    :param cursor: the last entry that it read.
+    :param doubtful: whether its connection broke since then: Redis may have lost
+        later ones.
+    """
 
     cursor: str
+    doubtful: bool = False
     subscribers: WeakSet[Subscription] = field(default_factory=WeakSet)
 
 
@@ -98,23 +107,29 @@ class RedisBroker:
         from redis.retry import Retry
 
         self._config = config
+        # One more: while it is there, none of the others is missing.
+        self._kept = config.history + 1
         self._errors = (redis.RedisError, OSError)
-        self._options = {
+        options: dict[str, Any] = {
+            "url": str(config.redis_url),
             "decode_responses": True,
             # What another program wrote must not stop the reader.
             "encoding_errors": "replace",
-            # One, for a connection that has died in the pool: a request must not
-            # wait for Redis to come back.
-            "retry": Retry(NoBackoff(), 1),
             "socket_timeout": TIMEOUT,
         }
         self._redis: Any = redis.Redis(
             connection_pool=redis.BlockingConnectionPool.from_url(
-                str(config.redis_url),
                 max_connections=config.redis_connections,
                 timeout=TIMEOUT,
-                **self._options,
+                # One, for a connection that has died in the pool: a request must not
+                # wait for Redis to come back.
+                retry=Retry(NoBackoff(), 1),
+                **options,
             )
+        )
+        # None: the reader must know when its connection broke.
+        self._connect = partial(
+            redis.Redis.from_url, retry=Retry(NoBackoff(), 0), **options
         )
         self._wake = f"{config.redis_prefix}wake:{uuid4()}"
         self._channels: dict[str, Channel] = {}
@@ -131,7 +146,7 @@ class RedisBroker:
         key = self._config.redis_prefix + channel
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xadd(key, fields, maxlen=self._config.history)
+                pipe.xadd(key, fields, maxlen=self._kept)
                 pipe.expire(key, self._config.history_seconds)
                 entry_id, _ = pipe.execute()
         except self._errors as error:
@@ -163,7 +178,9 @@ class RedisBroker:
         self._listen(key, tail, subscription)
         begin, lost = position_of(tail), False
         if last_event_id:
-            begin, lost = missed(self._info(key), parse_id(last_event_id))
+            oldest = self._redis.xrange(key, count=1)
+            first = oldest[0][0] if oldest else None
+            begin, lost = missed(first, begin, parse_id(last_event_id))
         entries: Entries = self._redis.xrange(key, min=f"({format_id(begin)}")
         backlog = [(begin, gap(begin, str(last_event_id)))] if lost else []
         backlog += decoded(entries)
@@ -171,15 +188,6 @@ class RedisBroker:
         subscription.begin(
             after, [event for _, event in backlog], partial(self._unsubscribe, key)
         )
-
-    def _info(self, key: str) -> Mapping[str, Any] | None:
-        import redis
-
-        try:
-            info: Mapping[str, Any] = self._redis.xinfo_stream(key)
-        except redis.ResponseError:
-            return None
-        return info
 
     def _listen(self, key: str, tail: str, subscription: Subscription) -> None:
         with self._lock:
@@ -211,10 +219,7 @@ class RedisBroker:
             return {key: channel.cursor for key, channel in self._channels.items()}
 
     def _read(self) -> None:
-        import redis
-
-        url = str(self._config.redis_url)
-        with redis.Redis.from_url(url, **self._options) as reading:
+        with self._connect() as reading:
             self._read_with(reading)
 
     def _read_with(self, reading: Any) -> None:
@@ -225,24 +230,42 @@ class RedisBroker:
                 answer = reading.xread(
                     {**cursors, self._wake: woken}, count=COUNT, block=BLOCK
                 )
+                for key, entries in answer:
+                    if key == self._wake:
+                        woken = entries[-1][0]
+                    else:
+                        self._dispatch(reading, key, entries)
             except self._errors as error:
                 if not away:
                     logger.warning("Redis is away, clients wait: %s", error)
                 away = True
+                for key in cursors:
+                    self._channels[key].doubtful = True
                 time.sleep(RETRY_SECONDS)
-                continue
-            away = False
-            for key, entries in answer:
-                if key == self._wake:
-                    woken = entries[-1][0]
-                else:
-                    self._dispatch(key, entries)
+            else:
+                away = False
 
-    def _dispatch(self, key: str, entries: list[tuple[str, Mapping[str, str]]]) -> None:
+    def _dispatch(
+        self, reading: Any, key: str, entries: list[tuple[str, Mapping[str, str]]]
+    ) -> None:
+        channel = self._channels[key]
+        events = list(decoded(entries))
+        if self._lost(reading, key, channel, len(entries)):
+            logger.warning("Events of %s may be gone before they were read", key)
+            # Who has subscribed since, and knows the first entry, drops this.
+            begin = before(entries[0][0])
+            events.insert(0, (begin, gap(begin, channel.cursor)))
         with self._lock:
-            channel = self._channels[key]
             channel.cursor = entries[-1][0]
+            channel.doubtful = False
             subscribers = tuple(channel.subscribers)
-        for position, event in decoded(entries):
+        for position, event in events:
             for subscription in subscribers:
                 subscription.offer(position, event)
+
+    def _lost(self, reading: Any, key: str, channel: Channel, count: int) -> bool:
+        """Tell whether entries after the cursor may be gone without being read."""
+        # Redis drops the oldest, and only where so many later ones are there.
+        if count < min(self._kept, COUNT) and not channel.doubtful:
+            return False
+        return not reading.xrange(key, max=channel.cursor, count=1)
