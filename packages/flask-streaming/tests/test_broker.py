@@ -158,6 +158,60 @@ def test_abandoned_subscription(broker: MemoryBroker | RedisBroker) -> None:
     assert len(channel.subscribers) == 0
 
 
+class CollectingLock:
+    """A lock under which garbage is always collected."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    def __enter__(self) -> None:
+        self.acquire()
+        gc.collect()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_collected_under_the_lock(
+    broker: MemoryBroker | RedisBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator may be closed by the very thread that works on the channels."""
+    ended = []
+
+    def listen() -> Iterator[None]:
+        with broker.subscribe("news"):
+            try:
+                yield
+            finally:
+                ended.append(True)
+
+    def work() -> None:
+        with broker.subscribe("news") as subscription:
+            broker.publish("news", "a")
+            assert texts(read(subscription, 1)) == ["a"]
+        ended.append(True)
+
+    monkeypatch.setattr(broker, "_lock", CollectingLock())
+    garbage: list[Any] = [listen()]
+    next(garbage[0])
+    garbage.append(garbage)
+    del garbage
+    threading.Thread(target=work, daemon=True).start()
+    wait_until(lambda: len(ended) == 2)
+
+
+def test_closed_while_publishing() -> None:
+    """What is closed then leaves with the next event at the latest."""
+    broker = MemoryBroker(Config())
+    subscription = broker.subscribe("quiet")
+    with broker._lock:
+        subscription.close()
+    broker.publish("news", "a")
+    assert broker._channels.keys() == {"news"}
+
+
 def test_history_is_bounded() -> None:
     """Events are kept up to the configured number; what was dropped is told."""
     broker = MemoryBroker(Config(history=3))
@@ -269,10 +323,10 @@ def test_reader_ends_when_nobody_listens(
             assert texts(read(subscription, 1)) == ["a"]
             reader = redis_broker._reader
             assert reader is not None
+            redis_broker._unsubscribe("unknown", Subscription(1))
         reader.join(10)
         assert not reader.is_alive()
         assert redis_broker._reader is None
-    redis_broker._unsubscribe("unknown", Subscription(1))
 
 
 def test_foreign_entries_are_skipped(

@@ -152,6 +152,7 @@ class MemoryBroker:
         self._forgotten = 0
         #: The channel that was used least recently comes first.
         self._channels: dict[str, Channel] = {}
+        self._left: deque[tuple[str, Subscription]] = deque()
         self._lock = Lock()
 
     def publish(self, channel: str, data: str, event: str | None = None) -> str:
@@ -188,6 +189,7 @@ class MemoryBroker:
 
     def _channel(self, name: str) -> Channel:
         """Return a channel as the one used last, and forget those long unused."""
+        self._sweep()
         now = time.monotonic()
         found = self._channels.pop(name, None) or Channel(self._forgotten, now)
         found.used = now
@@ -209,10 +211,22 @@ class MemoryBroker:
             self._channels[name] = channel
 
     def _unsubscribe(self, name: str, subscription: Subscription) -> None:
-        with self._lock:
+        self._left.append((name, subscription))
+        # Without waiting: the garbage collector closes what it finds in any thread,
+        # also in the one that holds the lock, which then sees to it later.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._lock.release()
+
+    def _sweep(self) -> None:
+        """Take out the subscriptions that were closed."""
+        while self._left:
+            name, subscription = self._left.popleft()
             channel = self._channels.get(name)
             if channel is None:
-                return
+                continue
             channel.subscribers.discard(subscription)
             if not channel.history and not channel.subscribers:
                 del self._channels[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -133,6 +134,7 @@ class RedisBroker:
         )
         self._wake = f"{config.redis_prefix}wake:{uuid4()}"
         self._channels: dict[str, Channel] = {}
+        self._left: deque[tuple[str, Subscription]] = deque()
         self._lock = Lock()
         self._reader: Thread | None = None
 
@@ -205,13 +207,17 @@ class RedisBroker:
                 pipe.execute()
 
     def _unsubscribe(self, key: str, subscription: Subscription) -> None:
-        with self._lock:
-            if key in self._channels:
-                self._channels[key].subscribers.discard(subscription)
+        # Without the lock: the garbage collector closes what it finds in any thread,
+        # also in the one that holds it.
+        self._left.append((key, subscription))
 
     def _cursors(self) -> dict[str, str]:
         """Return where to read on; nothing when nobody listens any more."""
         with self._lock:
+            while self._left:
+                key, subscription = self._left.popleft()
+                if key in self._channels:
+                    self._channels[key].subscribers.discard(subscription)
             for key in [k for k, v in self._channels.items() if not v.subscribers]:
                 del self._channels[key]
             if not self._channels:
