@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -12,6 +14,7 @@ from typing import Any
 from flask import Flask
 from flask import Response
 from flask import abort
+from flask import g
 from flask import request
 
 from flask_streaming import Streaming
@@ -41,6 +44,37 @@ def count_teardown(error: BaseException | None) -> None:
 def count_end(sender: Flask, exception: BaseException | None, **_: object) -> None:
     """Count how streams end."""
     counts[type(exception).__name__] += 1
+
+
+@functools.cache
+def pool() -> Any:
+    """Make a pool of database connections."""
+    import sqlalchemy
+
+    def connect() -> Any:
+        return sqlite3.connect(":memory:", check_same_thread=False)
+
+    return sqlalchemy.QueuePool(connect, pool_size=200, max_overflow=0)
+
+
+@app.before_request
+def use_database() -> None:
+    """Take a connection, where the test asks for it."""
+    if "database" in request.args:
+        g.connection = pool().connect()
+
+
+@app.teardown_appcontext
+def release_database(error: BaseException | None) -> None:
+    """Give the connection back."""
+    if "connection" in g:
+        g.connection.close()
+
+
+@app.get("/connections")
+def connections() -> str:
+    """Tell how many connections are in use."""
+    return str(pool().checkedout())
 
 
 class BrokenError(Exception):

@@ -257,28 +257,36 @@ def test_redis_restarts(workers: harness.Server, redis_session: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/events", "/pumped", "/wrapped"])
 def test_nothing_is_left(redis_url: str, path: str) -> None:
-    """After 200 clients left, no stream, thread or file is left behind."""
+    """200 clients that leave hold no stream, thread, file or database connection."""
+    pytest.importorskip("sqlalchemy")
     environ = {"FLASK_STREAMING_REDIS_URL": redis_url}
     with harness.gunicorn(
         APP, "--threads", "250", worker="gthread", environ=environ
     ) as server:
 
+        def ask(path: str) -> Any:
+            with urllib.request.urlopen(f"{server.url}{path}") as answer:
+                return json.load(answer)
+
         def counts() -> dict[str, int]:
-            with urllib.request.urlopen(f"{server.url}/counts") as answer:
-                found: dict[str, int] = json.load(answer)
+            found: dict[str, int] = ask("/counts")
             return found
 
         before = counts()
-        listeners = [Listener(server, path) for _ in range(200)]
+        assert ask("/connections") == 0
+        # A bare subscription does not keep the context that holds the connection.
+        kept = 0 if path == "/events" else 200
+        listeners = [Listener(server, f"{path}?database") for _ in range(200)]
 
         async def act() -> None:
             assert all(listener.connected == 1 for listener in listeners)
+            assert ask("/connections") == kept
 
         listening(listeners, act)
         left = time.monotonic()
         wait_until(lambda: counts().get("ClientDisconnected", 0) == 200)
-        wait_until(lambda: counts()["pumps"] == 0)
-        assert counts().get("closed", 0) == (0 if path == "/events" else 200)
+        wait_until(lambda: counts()["pumps"] == ask("/connections") == 0)
+        assert counts().get("closed", 0) == kept
         assert time.monotonic() - left < 3
         # The pool of Redis and that of the worker keep theirs; the streams keep none.
         wait_until(lambda: counts()["files"] <= before["files"] + 12)
