@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from dataclasses import field
 from threading import Lock
@@ -22,6 +23,7 @@ from flask import request
 from flask import request_finished
 from flask import session
 from flask.globals import app_ctx
+from flask.sessions import SecureCookieSession
 from werkzeug.wsgi import ClosingIterator
 
 from flask_streaming.broker import MemoryBroker
@@ -240,7 +242,9 @@ def _hold_context() -> Callable[[BaseException | None], None]:
 
         context = _current(request_ctx)
     saved = _current(session)
-    before = dict(saved)
+    # What a cookie can hold is small, and can be copied in depth.
+    copy = deepcopy if isinstance(saved, SecureCookieSession) else dict
+    before = copy(dict(saved))
     context.push()
 
     def release(error: BaseException | None) -> None:
