@@ -378,6 +378,26 @@ def test_reader_outlives_an_outage(
     assert caplog.text.count("Redis is away, clients wait") == 1
 
 
+def test_redis_refuses(
+    redis_broker: RedisBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is wrong with a Redis that answers is named."""
+    commands = redis_broker._redis
+    with redis_broker.subscribe("news"):
+        commands.set("flask-streaming:news", "no stream")
+        wait_until(lambda: "Redis refuses, clients wait: WRONGTYPE" in caplog.text)
+        assert list(redis_broker.subscribe("news")) == []
+        assert "Redis refuses, a client will have to come back: WRONG" in caplog.text
+        commands.delete("flask-streaming:news")
+    commands.config_set("requirepass", "secret")
+    try:
+        assert list(RedisBroker(redis_broker._config).subscribe("news")) == []
+    finally:
+        commands.config_set("requirepass", "")
+    assert "authenticat" in caplog.text.lower()
+    assert "Redis is away" not in caplog.text
+
+
 def lose(broker: RedisBroker, last: str) -> None:
     """Delete the stream, and wait until no entry of a new one can have an old id."""
     broker._redis.delete("flask-streaming:news")

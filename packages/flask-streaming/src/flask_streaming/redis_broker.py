@@ -111,6 +111,7 @@ class RedisBroker:
         # One more: while it is there, none of the others is missing.
         self._kept = config.history + 1
         self._errors = (redis.RedisError, OSError)
+        self._refusals = (redis.ResponseError, redis.AuthenticationError)
         options: dict[str, Any] = {
             "url": str(config.redis_url),
             "decode_responses": True,
@@ -166,9 +167,15 @@ class RedisBroker:
         try:
             self._begin(subscription, key, last_event_id)
         except self._errors as error:
-            logger.warning("Redis is away, a client will have to come back: %s", error)
+            logger.warning(
+                "%s, a client will have to come back: %s", self._trouble(error), error
+            )
             subscription.close()
         return subscription
+
+    def _trouble(self, error: Exception) -> str:
+        refused = isinstance(error, self._refusals)
+        return "Redis refuses" if refused else "Redis is away"
 
     def _begin(
         self, subscription: Subscription, key: str, last_event_id: str | None
@@ -230,7 +237,7 @@ class RedisBroker:
 
     def _read_with(self, reading: Any) -> None:
         woken = "0-0"
-        away = False
+        known = None
         while cursors := self._cursors():
             try:
                 answer = reading.xread(
@@ -242,14 +249,15 @@ class RedisBroker:
                     else:
                         self._dispatch(reading, key, entries)
             except self._errors as error:
-                if not away:
-                    logger.warning("Redis is away, clients wait: %s", error)
-                away = True
+                trouble = self._trouble(error)
+                if trouble != known:
+                    logger.warning("%s, clients wait: %s", trouble, error)
+                known = trouble
                 for key in cursors:
                     self._channels[key].doubtful = True
                 time.sleep(RETRY_SECONDS)
             else:
-                away = False
+                known = None
 
     def _dispatch(
         self, reading: Any, key: str, entries: list[tuple[str, Mapping[str, str]]]
