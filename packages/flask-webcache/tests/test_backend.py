@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -253,5 +252,5 @@ def test_memcached_counts() -> None:
 def test_unreadable_item(tmp_path: Path) -> None:
     """An item that is signed and cannot be read is a miss."""
     backend = Backend(make_cache(f"file://{tmp_path}"), prefix="", secret=b"")
-    assert backend.set("a", replace(ENTRY, headers=(("X", "a\nb"),)), 60)
+    assert backend.set("a", ENTRY._replace(headers=(("X", "a\nb"),)), 60)
     assert backend.get("a") is None

@@ -15,6 +15,7 @@ from planned import Origin
 from werkzeug.http import http_date
 
 from flask_webcache.rules import conditions
+from flask_webcache.rules import control
 from flask_webcache.rules import fields
 from flask_webcache.rules import keys
 from flask_webcache.rules import policy
@@ -115,7 +116,7 @@ def test_rules_never_raise(
         f"{status} X", lines, b"body", combined, found,
         started=now, vary=variants.selection(names, environ),
     )  # fmt: skip
-    policy.use(entry, later, policy.wishes(environ))
+    policy.use(entry, later, control.wishes(environ))
     policy.stands_in(entry, later, 60)
     variants.matches(entry.vary, entry.language, variants.selection(names, environ))
     for method in ("GET", "PUT"):

@@ -6,16 +6,17 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 from .resources import NOTHING
 from .resources import Found
 from .resources import Resources
+from .rules.control import NO_WISHES
+from .rules.control import Wishes
+from .rules.control import wishes
 from .rules.entry import Entry
 from .rules.entry import variant_key
-from .rules.policy import NO_WISHES
-from .rules.policy import Wishes
-from .rules.policy import wishes
 from .rules.variants import selection
 
 
@@ -63,8 +64,18 @@ class Exchange:
     stands_in: bool = False
     #: The request's own conditions while the stored validators are in their place.
     own_conditions: dict[str, str] | None = None
+    method: str = field(init=False)
+    #: Whether this is a GET or a HEAD.
+    safe: bool = field(init=False)
+    #: Whether nothing of its path is stored.
+    exempt: bool = field(init=False)
     _lead: str | None = None
     _ahead: bool = False
+
+    def __post_init__(self) -> None:
+        self.method = self.environ["REQUEST_METHOD"]
+        self.safe = self.method in ("GET", "HEAD")
+        self.exempt = self.resources.exempt(self.environ)
 
     @classmethod
     def start(cls, resources: Resources, environ: dict[str, Any]) -> Exchange:
@@ -85,17 +96,6 @@ class Exchange:
     ) -> Exchange:
         """Begin with a plain request, for which the first look was in vain."""
         return cls(resources, environ, key, now, NO_WISHES, found, _ahead=True)
-
-    @property
-    def method(self) -> str:
-        """The request's method."""
-        method: str = self.environ["REQUEST_METHOD"]
-        return method
-
-    @property
-    def safe(self) -> bool:
-        """Whether this is a GET or a HEAD."""
-        return self.method in ("GET", "HEAD")
 
     def look(self) -> Entry | None:
         """Look for a stored response, unless that was just done ahead."""

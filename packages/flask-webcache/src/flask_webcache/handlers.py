@@ -163,7 +163,7 @@ class RequestHandler(_Handler, Retrieval):
         elif exchange is None:
             exchange = Exchange.start(resources, environ)
         environ[EXCHANGE] = exchange
-        if resources.exempt(environ):
+        if exchange.exempt:
             exchange.outcome = "fwd=bypass"
             return None
         response = self.answer(exchange) if exchange.safe else self.precheck(exchange)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
-from dataclasses import replace
 from typing import Any
 
 from .backend import Backend
@@ -155,7 +154,7 @@ class Resources:
         variant = Variant(entry.vary, entry.language, now + seconds)
         limit = self.config.max_variants
         metadata, dropped = metadata.adding(variant, now, limit)
-        entry = replace(entry, salt=metadata.salt)
+        entry = entry._replace(salt=metadata.salt)
         # The response first, so that nobody is led to what is not there yet.
         if not self.backend.set(variant.name(key), entry, seconds):
             return False

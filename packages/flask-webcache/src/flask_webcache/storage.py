@@ -21,6 +21,7 @@ from .config import Config
 from .exchange import Exchange
 from .rules import policy as rules
 from .rules.conditions import precondition
+from .rules.control import NO_WISHES
 from .rules.entry import Entry
 from .rules.entry import Metadata
 from .rules.fields import combine
@@ -28,7 +29,6 @@ from .rules.fields import structured_strings
 from .rules.policy import Refusal
 from .rules.policy import Use
 from .rules.variants import selection
-from .rules.variants import vary_names
 from .validation import Validation
 
 
@@ -132,7 +132,7 @@ class Retrieval(Validation):
         entry = exchange.look()
         if entry is None or not 200 <= entry.code < 300:
             return None
-        if rules.use(entry, time.time(), rules.NO_WISHES) is not Use.FRESH:
+        if rules.use(entry, time.time(), NO_WISHES) is not Use.FRESH:
             return None
         etag, modified = entry.etag, entry.last_modified
         if precondition(environ, exchange.method, etag, modified) is None:
@@ -170,20 +170,24 @@ class Store(Validation):
         """Tell why a response is not to be stored, beside what its fields say."""
         if exchange.wishes.no_store:
             return Refusal.NO_STORE
-        if exchange.resources.exempt(exchange.environ):
+        if exchange.exempt:
             return Refusal.EXEMPT
         # Flask saves the session after this, so that no field tells of it yet.
         return Refusal.SESSION if session_used() else None
 
     def store(self, exchange: Exchange, response: Response) -> Refusal | None:
         """Store a response, or tell why not; give it an entity tag in either case."""
+        lines = response.headers.to_wsgi_list()
+        fields = combine(lines)
+        if "x-cache" in fields:
+            # Said by a cache that the view asked.
+            response.headers.remove("X-Cache")
         if response.direct_passthrough or response.is_streamed:
             return Refusal.STREAMED
         config, environ, now = exchange.resources.config, exchange.environ, time.time()
-        lines = response.headers.to_wsgi_list()
-        fields = combine(lines)
+        status = response.status_code
         found = rules.policy(
-            response.status_code,
+            status,
             fields,
             now,
             delay=now - exchange.started,
@@ -191,7 +195,7 @@ class Store(Validation):
             default=config.default_expiration_seconds,
         )
         refused = rules.refusal(
-            response.status_code,
+            status,
             fields,
             found,
             now,
@@ -209,7 +213,7 @@ class Store(Validation):
             return refused
         if len(body) > config.max_body_bytes:
             return Refusal.SIZE
-        if fields.keys() & {"location", "content-location"}:
+        if "location" in fields or "content-location" in fields:
             # Made fit for the wire, which the fast path relies on.
             lines = response.get_wsgi_headers(environ).to_wsgi_list()
         elif "content-length" not in fields:
@@ -222,9 +226,7 @@ class Store(Validation):
             found,
             started=exchange.started,
             own_etag=own_etag,
-            vary=selection(vary_names(fields["vary"]) or (), environ)
-            if "vary" in fields
-            else (),
+            vary=selection(found.vary or (), environ),
         )
         kept = exchange.resources.keep(exchange.key, entry, now)
         return None if kept else Refusal.NOT_KEPT
@@ -248,6 +250,7 @@ class Store(Validation):
     def after_unsafe(self, exchange: Exchange, response: Response) -> Response:
         """Invalidate what an unsafe request changed (RFC 9111, section 4.4)."""
         exchange.outcome = "fwd=method"
+        response.headers.remove("X-Cache")
         if exchange.method in ("OPTIONS", "TRACE"):
             return mark(exchange, response, "miss")
         if 200 <= response.status_code < 400:
@@ -317,8 +320,6 @@ def mark(exchange: Exchange, response: Response, counted: str) -> Response:
     collapsed = "; collapsed" if exchange.collapsed else ""
     said = f"{resources.config.cache_name}; {exchange.outcome}{collapsed}"
     lines = response.headers._list
-    # In one pass: this is on the way of every response.
-    lines[:] = [line for line in lines if line[0].lower() != "x-cache"]
     lines.append(("Cache-Status", said))
     lines.append(("X-Cache", "miss" if counted == "miss" else "hit"))
     return response

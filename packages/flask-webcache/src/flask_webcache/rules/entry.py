@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from .variants import Selection
 from .variants import matches
@@ -29,8 +30,7 @@ _NOT_IN_304 = frozenset(
 LONGEST = 30 * 24 * 60 * 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One stored response with what its fields said about its reuse."""
 
     #: The status line, such as ``200 OK``.
@@ -148,7 +148,7 @@ def encode(item: Item, name: str, secret: bytes) -> bytes:
     body = b""
     if isinstance(item, Entry):
         kind, body = b"E", item.body
-        head: object = {**asdict(item), "body": None}
+        head: object = {**item._asdict(), "body": None}
     elif isinstance(item, Metadata):
         kind, head = b"M", asdict(item)
     else:

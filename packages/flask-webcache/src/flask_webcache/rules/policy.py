@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set
 from enum import Enum
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any
+from typing import NamedTuple
 
+from .control import Terms
+from .control import Wishes
+from .control import targeted_terms
+from .control import terms
 from .entry import Entry
-from .fields import FOREVER
-from .fields import Directives
 from .fields import Fields
 from .fields import age
-from .fields import directives
 from .fields import http_date
 from .fields import members
-from .fields import seconds
 from .fields import structured_strings
-from .fields import targeted
+from .variants import Selection
 from .variants import vary_names
 
 
@@ -43,8 +42,10 @@ HOP_BY_HOP = frozenset(
 _NEVER_STORED = HOP_BY_HOP | {"age", "x-cache"}
 #: Statuses that are cacheable without being told (RFC 9110, section 15.1).
 HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-#: Statuses whose meaning this cache knows, less those that answer a condition.
-UNDERSTOOD = frozenset(set(HTTPStatus) - {206, 304, 412, 416})
+#: Statuses whose meaning this cache knows.
+UNDERSTOOD = frozenset(HTTPStatus)
+#: Statuses of final responses, less those to a condition or for a part.
+FINAL = frozenset(range(200, 1000)) - {206, 304, 412, 416}
 #: Statuses that count as a failure (RFC 5861, section 4).
 ERRORS = frozenset({500, 502, 503, 504})
 #: The largest heuristic lifetime: a day, in seconds.
@@ -74,29 +75,18 @@ class Refusal(StrEnum):
     NOT_KEPT = "not-kept"
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What a request's Cache-Control asks for (RFC 9111, section 5.2.1)."""
-
-    no_cache: bool = False
-    no_store: bool = False
-    only_if_cached: bool = False
-    max_age: int | None = None
-    min_fresh: int = 0
-    max_stale: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What a response's fields say about its storage."""
 
-    directives: Directives
+    terms: Terms
     #: How long it is fresh in all, in seconds.
     lifetime: float
     #: Whether the response says so itself.
     explicit: bool
     #: When it was generated, as far as Age and Date tell.
     born: float
+    #: The request fields that select it; None for all of them.
+    vary: tuple[str, ...] | None
 
 
 class Use(Enum):
@@ -105,32 +95,6 @@ class Use(Enum):
     FRESH = "fresh"
     REFRESH = "refresh"
     VALIDATE = "validate"
-
-
-NO_WISHES = Wishes()
-
-
-def wishes(environ: Mapping[str, Any]) -> Wishes:
-    """Return what a request asks of caches."""
-    value = environ.get("HTTP_CACHE_CONTROL")
-    if value is None:
-        # Pragma counts where Cache-Control is absent (RFC 9111, section 5.4).
-        pragma = environ.get("HTTP_PRAGMA")
-        return (
-            Wishes(no_cache="no-cache" in directives(pragma)) if pragma else NO_WISHES
-        )
-    asked = directives(value)
-    max_age = seconds(asked["max-age"]) if "max-age" in asked else None
-    # Without an argument, any staleness will do.
-    stale = asked.get("max-stale") or str(FOREVER)
-    return Wishes(
-        no_cache="no-cache" in asked,
-        no_store="no-store" in asked,
-        only_if_cached="only-if-cached" in asked,
-        max_age=max_age,
-        min_fresh=seconds(asked.get("min-fresh")) or 0,
-        max_stale=(seconds(stale) or 0) if "max-stale" in asked else 0,
-    )
 
 
 def policy(
@@ -149,31 +113,22 @@ def policy(
     :param targets: the targeted fields that this cache obeys, the first wins.
     :param default: the lifetime of what says nothing, in seconds.
     """
-    for name in targets:
-        if (text := fields.get(name.lower())) and (found := targeted(text)) is not None:
-            said, expires = found, None
-            break
-    else:
-        said, expires = (
-            directives(fields.get("cache-control", "")),
-            fields.get("expires"),
-        )
+    said, expires = _said(fields, targets)
     date = http_date(fields["date"]) if "date" in fields else None
     initial = max(0.0, received - date) if date is not None else 0.0
     if "age" in fields:
         initial = max(initial, age(fields["age"]) + delay)
-    lifetime = _explicit(said, expires, received if date is None else date)
-    if lifetime is not None:
-        return Policy(said, lifetime, True, received - initial)
-    modified = http_date(fields.get("last-modified", ""))
-    lifetime = 0.0
-    if status in HEURISTIC or "public" in said:
-        if modified is not None:
-            since = (received if date is None else date) - modified
-            lifetime = min(max(0.0, since / 10), HEURISTIC_CAP)
-        elif status < 400:
-            lifetime = default
-    return Policy(said, lifetime, False, received - initial)
+    made = received if date is None else date
+    lifetime: float | None = said.lifetime
+    if lifetime is None and expires is not None:
+        until = http_date(expires)
+        # What cannot be parsed is stale.
+        lifetime = 0.0 if until is None else max(0.0, until - made)
+    explicit = lifetime is not None
+    if lifetime is None:
+        lifetime = _heuristic(status, fields, said, made, default)
+    vary = vary_names(fields["vary"]) if "vary" in fields else ()
+    return Policy(said, lifetime, explicit, received - initial, vary)
 
 
 def refusal(
@@ -190,25 +145,24 @@ def refusal(
     :param authorized: whether its request had Authorization.
     :param cookies: whether Set-Cookie may be stored.
     """
-    said = found.directives
-    if status < 200 or status in (206, 304, 412, 416):
+    said = found.terms
+    if status not in FINAL or (said.must_understand and status not in UNDERSTOOD):
         return Refusal.STATUS
-    if "must-understand" in said and status not in UNDERSTOOD:
-        return Refusal.STATUS
-    if "no-store" in said and "must-understand" not in said:
+    if said.no_store:
         return Refusal.NO_STORE
-    if "private" in said and not said["private"]:
+    if said.private:
         return Refusal.PRIVATE
     if "set-cookie" in fields and not cookies:
         return Refusal.SET_COOKIE
-    if authorized and not said.keys() & {"public", "must-revalidate", "s-maxage"}:
+    if authorized and not said.shared:
         return Refusal.AUTHORIZATION
-    if "vary" in fields and vary_names(fields["vary"]) is None:
+    if found.vary is None:
         return Refusal.VARY
-    usable = found.born + found.lifetime > now and not _bare(said, "no-cache")
-    if usable or fields.get("etag") or fields.get("last-modified"):
+    if found.born + found.lifetime > now and not said.no_cache:
         return None
-    if _seconds(said, "stale-if-error") or _seconds(said, "stale-while-revalidate"):
+    if fields.get("etag") or fields.get("last-modified"):
+        return None
+    if said.stale_if_error or said.stale_while_revalidate:
         return None
     return Refusal.EXPIRED if found.explicit else Refusal.NO_FRESHNESS
 
@@ -250,46 +204,44 @@ def make_entry(
     found: Policy,
     *,
     started: float,
-    **selected: Any,
+    own_etag: bool = False,
+    vary: Selection = (),
 ) -> Entry:
-    """Return what to store of a response."""
-    said = found.directives
+    """Return what to store of a response.
+
+    :param started: when its request arrived.
+    :param own_etag: whether its entity tag is the view's own.
+    :param vary: what its request said in the fields that select it.
+    """
+    said = found.terms
     return Entry(
         status=status,
-        headers=stored_lines(lines, fields, said),
+        headers=stored_lines(lines, fields, said.withheld),
         body=body,
         started=started,
         born=found.born,
         fresh_until=found.born + found.lifetime,
         etag=fields.get("etag"),
         last_modified=fields.get("last-modified"),
-        stale_while_revalidate=_seconds(said, "stale-while-revalidate"),
-        stale_if_error=seconds(said.get("stale-if-error")),
-        # s-maxage means proxy-revalidate too (RFC 9111, section 5.2.2.10).
-        strict=bool(said.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}),
-        no_cache=_bare(said, "no-cache"),
+        own_etag=own_etag,
+        stale_while_revalidate=said.stale_while_revalidate,
+        stale_if_error=said.stale_if_error,
+        strict=said.strict,
+        no_cache=said.no_cache,
         language=fields.get("content-language"),
+        vary=vary,
         tags=tags(fields),
-        **selected,
     )
 
 
 def stored_lines(
-    lines: Iterable[tuple[str, str]], fields: Fields, said: Directives
+    lines: Iterable[tuple[str, str]], fields: Fields, withheld: Set[str]
 ) -> tuple[tuple[str, str], ...]:
     """Return the lines of a response that are stored (RFC 9111, section 3.1)."""
-    listed = ",".join(
-        value
-        for value in (
-            fields.get("connection"),
-            said.get("no-cache"),
-            said.get("private"),
-        )
-        if value
-    )
-    left_out = _NEVER_STORED
-    if listed:
-        left_out |= {name.lower() for name in members(listed)}
+    if not withheld and fields.keys().isdisjoint(_NEVER_STORED):
+        return tuple(lines)
+    listed = {name.lower() for name in members(fields.get("connection", ""))}
+    left_out = _NEVER_STORED | withheld | listed
     return tuple(line for line in lines if line[0].lower() not in left_out)
 
 
@@ -309,22 +261,22 @@ def tags(fields: Fields) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for tag in found if tag))
 
 
-def _explicit(said: Directives, expires: str | None, date: float) -> float | None:
-    """Return the explicit lifetime (RFC 9111, section 4.2.1)."""
-    for name in ("s-maxage", "max-age"):
-        if name in said:
-            # What cannot be parsed is stale.
-            return seconds(said[name]) or 0
-    if expires is None:
-        return None
-    until = http_date(expires)
-    return 0.0 if until is None else max(0.0, until - date)
+def _said(fields: Fields, targets: Sequence[str]) -> tuple[Terms, str | None]:
+    """Return what counts of a response's terms and its Expires (RFC 9213)."""
+    for name in targets:
+        text = fields.get(name.lower())
+        if text and (found := targeted_terms(text)) is not None:
+            return found, None
+    return terms(fields.get("cache-control", "")), fields.get("expires")
 
 
-def _seconds(said: Directives, name: str) -> int:
-    return seconds(said.get(name)) or 0
-
-
-def _bare(said: Directives, name: str) -> bool:
-    """Tell whether a directive is there without a list of fields."""
-    return name in said and not said[name]
+def _heuristic(
+    status: int, fields: Fields, said: Terms, made: float, default: int
+) -> float:
+    """Return the lifetime of what does not say it (RFC 9111, section 4.2.2)."""
+    if status not in HEURISTIC and not said.public:
+        return 0.0
+    modified = http_date(fields.get("last-modified", ""))
+    if modified is not None:
+        return min(max(0.0, (made - modified) / 10), HEURISTIC_CAP)
+    return default if status < 400 else 0.0
