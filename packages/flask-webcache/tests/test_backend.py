@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
+from cachelib import FileSystemCache
 from cachelib import SimpleCache
 from cachelib.base import BaseCache
 
@@ -254,3 +257,52 @@ def test_unreadable_item(tmp_path: Path) -> None:
     backend = Backend(make_cache(f"file://{tmp_path}"), prefix="", secret=b"")
     assert backend.set("a", ENTRY._replace(headers=(("X", "a\nb"),)), 60)
     assert backend.get("a") is None
+
+
+ADDING = """
+import sys, time
+from pathlib import Path
+from cachelib import FileSystemCache
+from flask_webcache.backend import Backend
+
+class Slow(FileSystemCache):
+    def set(self, *args, **options):
+        time.sleep(0.005)  # between the look and the writing
+        return super().set(*args, **options)
+
+folder, number, processes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+backend = Backend(Slow(str(folder / "cache"), threshold=0), prefix="", secret=b"")
+(folder / f"ready {number}").touch()
+while len(list(folder.glob("ready *"))) < processes:
+    time.sleep(0.001)
+print(*(name for name in range(20) if backend.add(f"lock {name}", "", 60)))
+"""
+
+
+def test_files_add_once(tmp_path: Path) -> None:
+    """Of the processes that add one name at once to files, a single one succeeds."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADDING, str(tmp_path), str(number), "4"],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    added = [process.communicate(timeout=60)[0].split() for process in processes]
+    names = [int(name) for some in added for name in some]
+    assert sorted(names) == list(range(20))
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["posix", "windows"])
+def test_files_add_over_expired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    """What has expired on files is no longer in the way of the next."""
+    if not locks:
+        monkeypatch.setattr(module, "fcntl", None)
+    cache = FileSystemCache(str(tmp_path))
+    backend = Backend(cache, prefix="", secret=b"")
+    assert backend.add("a", "", 60)
+    assert backend.add("a", "", 60) is False
+    monkeypatch.setattr("cachelib.file.time", lambda: time.time() + 61)
+    assert backend.add("a", "", 60)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import IO
 from typing import Any
 from typing import TypeVar
@@ -27,6 +30,9 @@ from .rules.entry import Item
 from .rules.entry import decode
 from .rules.entry import encode
 
+
+#: None on Windows, where two processes may both add to a cache on files.
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 
 logger = logging.getLogger("flask_webcache")
 
@@ -163,6 +169,8 @@ class Backend:
         ]
 
     def _add(self, name: str, value: Any, seconds: int) -> bool:
+        if isinstance(self._cache, FileSystemCache):
+            return _add_file(self._cache, name, value, seconds)
         return bool(self._cache.add(name, value, seconds))
 
     def _name(self, key: str) -> str:
@@ -207,6 +215,21 @@ def _ours(cache: BaseCache) -> Any:
     own: Any = copy.copy(cache)
     own.serializer = Live() if isinstance(cache, SimpleCache) else Bytes()
     return own
+
+
+def _add_file(cache: FileSystemCache, name: str, value: Any, seconds: int) -> bool:
+    """Add to a cache on files: once among processes, and over what has expired.
+
+    Its own method looks and then writes, and takes what has expired for there.
+    """
+    folder = os.open(cache._path, os.O_RDONLY) if fcntl else None
+    try:
+        if folder is not None:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        return not cache.has(name) and cache.set(name, value, seconds)
+    finally:
+        if folder is not None:
+            os.close(folder)
 
 
 def make_cache(url: str) -> BaseCache:

@@ -186,14 +186,8 @@ class Exchange:
     def _lock(self, lead: str) -> bool:
         """Take the lead among processes; a backend that fails cannot deny it."""
         backend = self.resources.backend
-        name = _lock_name(lead)
         seconds = self.resources.config.lock_seconds
-        if backend.add(name, "", seconds) is not False:
-            return True
-        if backend.get(name) is None:
-            # FileSystemCache refuses to add over what has expired.
-            backend.delete(name)
-        return False
+        return backend.add(_lock_name(lead), "", seconds) is not False
 
     def _await_lock(self, lead: str, deadline: float) -> None:
         backend = self.resources.backend

@@ -74,6 +74,8 @@ class Resources:
         self.counts: Counter[str] = Counter()
         #: When everything was purged in this process.
         self.purged = 0.0
+        #: When a resource was last purged in this process.
+        self._last_purge = 0.0
         self._front = f"{config.key_prefix}{config.master_salt} "
         self._name = config.cache_name
         self._ignored = config.ignored_query
@@ -138,10 +140,18 @@ class Resources:
     def keep(self, key: str, entry: Entry, now: float) -> bool:
         """Store a response, unless the resource was purged since it was begun."""
         with self._lock:
-            current = self.backend.get(key)
-            metadata = current if isinstance(current, Metadata) else None
-            purged = metadata.purged if metadata else 0.0
-            if max(purged, self.purged) >= entry.started:
+            metadata = None
+            # In this process, nothing but a purge or a variant leaves metadata.
+            if (
+                entry.vary
+                or not self.backend.local
+                or self._last_purge >= entry.started
+            ):
+                current = self.backend.get(key)
+                metadata = current if isinstance(current, Metadata) else None
+            if self.purged >= entry.started:
+                return False
+            if metadata is not None and metadata.purged >= entry.started:
                 return False
             if entry.vary:
                 return self._keep_variant(key, metadata or Metadata(), entry, now)
@@ -164,7 +174,10 @@ class Resources:
 
     def purge(self, key: str) -> None:
         """Make whatever is stored of a resource, or being made for it, invalid."""
-        self.backend.set(key, Metadata(purged=time.time()), PURGED_SECONDS)
+        with self._lock:
+            self._last_purge = time.time()
+            metadata = Metadata(purged=self._last_purge)
+            self.backend.set(key, metadata, PURGED_SECONDS)
         self._hints.pop(key, None)
 
     def purge_tag(self, tag: str) -> None:
