@@ -4,7 +4,7 @@ Usage: python benchmarks/firehose.py [--quick]
 
 The cost is in instructions of one request, counted by callgrind, as ratios to a
 Flask page with neither extension nor links (the limit); "by hand" is the same header
-joined in the view, and a list in the session. The wait is Chromium's, behind Apache
+joined in the view, and a string in the session. The wait is Chromium's, behind Apache
 over HTTP/2: from its request for a page that takes a second to that for its style
 sheet.
 """
@@ -68,10 +68,10 @@ def make_app(variant: str, count: int) -> Flask:
         response = Response(PAGE)
         new = urls
         if tracked:
-            seen = session.get("pushed", [])
+            seen = session.get("pushed", "").split()
             new = [url for url in urls if url not in seen]
             if new:
-                session["pushed"] = seen + new
+                session["pushed"] = " ".join(seen + new)
         if new:
             response.headers["Link"] = ", ".join(
                 f"<{url}>; rel=preload; as=style" for url in new

@@ -43,7 +43,9 @@ class Connector:
 
     def get_pushed(self) -> set[str]:
         """Return the URLs that the client was sent and that have not expired."""
-        return set().union(*self._sent(int(time.time())).values())
+        oldest = int(time.time()) - self.lifetime
+        sent = tracker.unpack(_session().get(self.variable), oldest)
+        return set().union(*sent.values())
 
     def set_pushed(self, inset: set[str]) -> None:
         """Remember the URLs that the client was sent, the latest that fit.
@@ -51,11 +53,14 @@ class Connector:
         :param inset: all of them, those of earlier requests too.
         """
         now = int(time.time())
-        record = tracker.pack(tracker.replaced(self._sent(now), inset, now))
-        if record == _session().get(self.variable, ""):
+        values = _session()
+        before = values.get(self.variable, "")
+        sent = tracker.unpack(before, now - self.lifetime)
+        record = tracker.pack(tracker.replaced(sent, inset, now))
+        if record == before:
             return
         try:
-            _session()[self.variable] = record
+            values[self.variable] = record
         except RuntimeError:
             # Without a secret key Flask's session can be read but not written.
             if not self._told:
@@ -65,14 +70,12 @@ class Connector:
                     "set SECRET_KEY, or turn tracking off with connector=None"
                 )
 
-    def _sent(self, now: int) -> tracker.Sent:
-        return tracker.unpack(_session().get(self.variable), now - self.lifetime)
-
 
 def known(connector: PushTracker) -> set[str]:
     """Return the URLs that the client was sent; none where that cannot be told."""
     try:
-        return set(connector.get_pushed() or ())
+        pushed = connector.get_pushed() or ()
+        return pushed if isinstance(pushed, set) else set(pushed)
     except Exception:
         logger.exception("the connector does not tell what was pushed")
         return set()

@@ -12,6 +12,7 @@ from dataclasses import field
 from typing import cast
 
 from flask import Flask
+from flask import Request
 from flask import Response
 from flask import current_app
 from flask import request
@@ -37,7 +38,6 @@ from flask_firehose.page import PUSHES
 from flask_firehose.page import Call
 from flask_firehose.page import Page
 from flask_firehose.page import current_page
-from flask_firehose.page import current_request
 from flask_firehose.page import warn_of_late
 
 
@@ -101,6 +101,7 @@ class _Pushed:
 
     calls: list[Call]
     links: Collection[Link]
+    urls: frozenset[str]
     selection: Selection
 
 
@@ -127,13 +128,14 @@ class State:
             max_links=self.config.max_links,
         )
 
-    def pushed(self, page: Page) -> _Pushed:
+    def pushed(self, page: Page, endpoint: str | None) -> _Pushed:
         """Return what a page pushes: mostly the same as for its last visitor."""
-        endpoint = current_request().endpoint
         last = self.last.get(endpoint)
         if last is None or not _equal(last.calls, page):
             links = _links(page)
-            last = self.last[endpoint] = _Pushed(page[:], links, self.select(links))
+            urls = frozenset(link.url for link in links)
+            last = _Pushed(page[:], links, urls, self.select(links))
+            self.last[endpoint] = last
         return last
 
     def hint(self) -> None:
@@ -166,44 +168,48 @@ class State:
             return False
         return True
 
-    def learn(self, page: Page, response: Response) -> None:
-        """Learn from a page, unless a cache kept it and its view did not run."""
-        if self.config.learn and "Age" not in response.headers:
+    def finish(self, page: Page, request: Request, response: Response) -> None:
+        """Learn from a page that arrived, and let it take its links along."""
+        # Each look-up in headers goes through all of them: once is mostly enough.
+        headers = {name.lower(): value for name, value in response.headers}
+        mimetype = headers.get("content-type", "").partition(";")[0].strip()
+        if mimetype not in self.config.mimetypes:
+            return
+        cache_control = (
+            response.headers.getlist("Cache-Control")
+            if "cache-control" in headers
+            else []
+        )
+        pushed = self.pushed(page, request.endpoint)
+        # A page that a cache kept teaches nothing: its view did not run.
+        if page.lesson is not None and self.config.learn and "age" not in headers:
             self.learned.learn(
                 page.lesson,
-                self.pushed(page).links,
+                pushed.links,
                 _static_prefixes(),
-                personal=is_personal(
-                    request.environ, response.headers.getlist("Cache-Control")
-                ),
+                personal=is_personal(request.environ, cache_control),
             )
-
-    def attach(self, page: Page, response: Response) -> None:
-        """Add to a response the links that it and its client do not have."""
-        headers = response.headers
-        names = {name.lower() for name, _ in headers}
-        present = headers.getlist("Link") if "link" in names else []
+        if not page:
+            return
         connector = self.connector
         # What caches may keep for everyone is the same for everyone.
-        if "cache-control" in names and is_shared(headers.getlist("Cache-Control")):
+        if cache_control and is_shared(cache_control):
             connector = None
         sent = set() if connector is None else known(connector)
-        pushed = self.pushed(page)
+        present = response.headers.getlist("Link") if "link" in headers else []
+        has = sent | hinted(present) if present else sent
+        if pushed.urls <= has:
+            return
         selection = pushed.selection
-        if sent or present:
-            has = sent | hinted(present)
+        if has or present:
             links = [link for link in pushed.links if link.url not in has]
-            if not links:
-                return
             selection = self.select(links, taken=sum(map(len, present)))
         if selection.left_out:
             left_out = serialize(selection.left_out)
             logger.debug("%r: no room for %s", request.path, left_out)
         if selection.links:
-            headers.add("Link", selection.value)
-        if connector is None or current_request().method != "GET":
-            return
-        if selection.urls:
+            response.headers.add("Link", selection.value)
+        if connector is not None and selection.urls and request.method == "GET":
             remember(connector, sent | selection.urls)
 
 
@@ -217,12 +223,12 @@ def _equal(calls: list[Call], others: list[Call]) -> bool:
 def _links(calls: Iterable[Call]) -> Collection[Link]:
     """Return the links, each once; log what is none."""
     links: dict[str, Link] = {}
-    for url, flags, rel, as_, attributes in calls:
+    for url, flags, as_, attributes in calls:
         try:
             link = (
                 url
                 if isinstance(url, Link)
-                else _make(url, *flags, rel=rel, as_=as_, **attributes)
+                else _make(url, *flags, as_=as_, **attributes)
             )
         except Exception as error:  # noqa: BLE001 - no input is worth the page
             logger.warning("%r: pushing %.99r failed: %s", request.path, url, error)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Call = tuple[str | Link, tuple[str, ...], str | None, str | bool | None, dict[str, Any]]
+Call = tuple[str | Link, tuple[str, ...], str | bool | None, dict[str, Any]]
 
 #: The extension's name in ``app.extensions``.
 NAME = "firehose"
@@ -86,17 +86,9 @@ def current_page() -> Page:
 def _finish(response: Response) -> Response:
     """Let a response take the links along if it is a page that arrived."""
     current = current_request()
-    page: Page = getattr(current, KEY)
-    delattr(current, KEY)
-    if (
-        200 <= response.status_code < 300
-        and current.method in {"GET", "HEAD"}
-        and response.mimetype in page.state.config.mimetypes
-    ):
-        if page.lesson is not None:
-            page.state.learn(page, response)
-        if page:
-            page.state.attach(page, response)
+    page: Page = vars(current).pop(KEY)
+    if current.method in {"GET", "HEAD"} and 200 <= response.status_code < 300:
+        page.state.finish(page, current, response)
     return response
 
 
@@ -111,22 +103,15 @@ def warn_of_late(exception: BaseException | None) -> None:
         )
 
 
-def push(
-    url: str,
-    *args: str,
-    rel: str | None = None,
-    as_: str | bool | None = None,
-    **kwargs: Any,
-) -> str:
+def push(url: str, *args: str, as_: str | bool | None = None, **kwargs: Any) -> str:
     """Push a URL with the page being made, and return it as it came.
 
     A URL or attribute that no header should carry is logged and left out: no
     input is worth the page.
 
     :param args: attributes without a value, such as ``"nopush"``.
-    :param rel: ``preload`` unless given.
     :param as_: what the URL is, where its extension does not tell; ``as`` in Jinja.
-    :param kwargs: the other attributes of :meth:`Link.make`.
+    :param kwargs: ``rel`` and the other attributes of :meth:`Link.make`.
     :raises SetupError: there is no request, or no extension in its app.
     """
     try:
@@ -135,7 +120,7 @@ def push(
         page = None
     if page is None:
         page = current_page()
-    page.append((url, args, rel, as_, kwargs))
+    page.append((url, args, as_, kwargs))
     return url
 
 
@@ -179,7 +164,7 @@ def hints(*links: str | Link) -> Callable[[Callable[P, R]], Callable[P, R]]:
     :raises LinkError: a link cannot be sent safely.
     """
     made = [link if isinstance(link, Link) else Link.make(link) for link in links]
-    calls: list[Call] = [(link, (), None, None, {}) for link in made]
+    calls: list[Call] = [(link, (), None, {}) for link in made]
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
@@ -203,4 +188,4 @@ def send_early_hints(*urls: str) -> bool:
     for url in urls:
         push(url)
     page = current_page()
-    return page.state.send_early(page.state.pushed(page).links)
+    return page.state.send_early(page.state.pushed(page, request.endpoint).links)
