@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import flask
 import pytest
@@ -128,9 +131,8 @@ def test_check_of_a_site_without_nginx(make_app: MakeApp) -> None:
     assert "Error: 1 of the checks failed" in result.output
 
 
-def test_check_of_a_right_site(make_app: MakeApp) -> None:
-    """A site that nobody can tell from nginx passes."""
-    app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
+def disguise(app: Flask) -> None:
+    """Let nobody tell an app from nginx."""
     wsgi_app = app.wsgi_app
 
     def without_question(environ: Any, start_response: Any) -> Any:
@@ -138,11 +140,73 @@ def test_check_of_a_right_site(make_app: MakeApp) -> None:
         return wsgi_app(environ, start_response)
 
     app.wsgi_app = without_question  # type: ignore[method-assign]  # as Flask documents
+
+
+def test_check_of_a_right_site(make_app: MakeApp) -> None:
+    """A site that nobody can tell from nginx passes."""
+    app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
+    disguise(app)
     with serving(app) as url:
         result = run(app, "check", f"{url}/send?a.txt")
     assert result.exit_code == 0
     assert "FAIL" not in result.output
     assert result.output.count("ok   ") == 8
+
+
+def one_page(_: Exception) -> Any:
+    """Answer every unknown path with a page that is never the same."""
+    return f"{secrets.token_hex()} at {flask.request.path}", 200
+
+
+def login(_: Exception) -> Any:
+    """Answer every unknown path with a way to log in."""
+    return flask.redirect(f"/login?next={quote(flask.request.path, safe='')}")
+
+
+def one_file(_: Exception) -> Any:
+    """Answer every unknown path with the same file."""
+    return flask.send_file(Path(__file__))
+
+
+@pytest.mark.parametrize("unknown", [one_page, login, one_file])
+def test_check_of_a_site_with_every_path(make_app: MakeApp, unknown: Any) -> None:
+    """What every other path gets too is no sign of an open one."""
+    app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
+    app.register_error_handler(404, unknown)
+    disguise(app)
+    with serving(app) as url:
+        result = run(app, "check", f"{url}/send?a.txt")
+        assert result.exit_code == 0, result.output
+        assert result.output.count("ok   ") == 8
+        wrong = run(app, "check", f"{url}/sent?a.txt")
+        assert wrong.exit_code == 1
+        assert ("any other path gets the same" in wrong.output) == (unknown is one_file)
+
+
+def test_check_of_what_such_a_site_shows(make_app: MakeApp, tree: Path) -> None:
+    """An open path is one that does not get what every other path gets."""
+    app, _ = make_app(**NGINX)
+    app.register_error_handler(404, one_page)
+
+    @app.get("/protected/")
+    def listing() -> str:
+        names = (quote(os.fsencode(it.name)) for it in tree.iterdir())
+        return "".join(f'<a href="{name}">' for name in names)
+
+    @app.get("/protected/<name>")
+    def public(name: str) -> Any:
+        return (tree / name).read_bytes()
+
+    @app.get("/protected")
+    def redirect() -> Any:
+        return flask.redirect("/protected/")
+
+    with serving(app) as url:
+        output = run(app, "check", f"{url}/send?a.txt").output
+    assert "FAIL /protected/ is closed: 200, not as for a path that" in output
+    assert "FAIL /protected is closed: 302, not as for a path that" in output
+    assert "ok   /protected.. is closed" in output
+    assert output.count("not as for a path that there is not") == 3
 
 
 def test_check_of_a_name_as_people_write_it(make_app: MakeApp) -> None:

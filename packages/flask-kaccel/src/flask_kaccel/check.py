@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from http.client import HTTPConnection
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import SplitResult
+from urllib.parse import quote
 from urllib.parse import urlsplit
 
 from werkzeug.datastructures import Headers
@@ -35,9 +37,22 @@ class Finding:
 class Reply:
     """The part of a response that the check looks at."""
 
+    path: str
     status: int
     headers: Headers
     body: bytes
+
+    def says(self, name: str) -> tuple[int, str | None]:
+        """Return the status and a header."""
+        return self.status, self.headers.get(name)
+
+    def without_echo(self) -> Reply:
+        """Return the reply without its path, which tells nothing that was not asked."""
+        headers, body = self.headers, self.body
+        for echo in (self.path, quote(self.path, safe="")):
+            headers = Headers([(key, it.replace(echo, "")) for key, it in headers])
+            body = body.replace(echo.encode(), b"")
+        return Reply(self.path, self.status, headers, body)
 
 
 class Site:
@@ -50,38 +65,51 @@ class Site:
     def __init__(self, url: str, locations: Sequence[Location]) -> None:
         self.url: SplitResult = urlsplit(url)
         self.locations = [it for it in locations if it.prefix]
-        self.secrets = [it.source for it in locations if "://" not in it.source]
-        self.secrets += [it.prefix for it in locations if it.prefix]
-        self.replies: list[tuple[str, Reply]] = []
+        self.internal = [it.source for it in locations if "://" not in it.source]
+        self.internal += [it.prefix for it in locations if it.prefix]
+        self.replies: list[Reply] = []
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Reply:
-        """Send one GET request.
+        """Ask for a file.
 
         :raises OSError: the site does not answer.
         """
+        self.replies.append(self._request(path, headers or {}))
+        return self.replies[-1]
+
+    def probe(self, path: str) -> Reply:
+        """Ask for what should not be there.
+
+        :raises OSError: the site does not answer.
+        """
+        self.replies.append(self._request(path, {}).without_echo())
+        return self.replies[-1]
+
+    def _request(self, path: str, headers: dict[str, str]) -> Reply:
         kind = HTTPSConnection if self.url.scheme == "https" else HTTPConnection
         connection = kind(self.url.netloc, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request("GET", path, headers=headers or {})
+            connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             got = Headers(response.getheaders())
-            reply = Reply(response.status, got, response.read(BODY_BYTES))
+            return Reply(path, response.status, got, response.read(BODY_BYTES))
         finally:
             connection.close()
-        self.replies.append((path, reply))
-        return reply
 
     def findings(self) -> Iterator[Finding]:
         """Look at everything, one request after the other."""
         path = self.url.path or "/"
         if self.url.query:
             path += f"?{self.url.query}"
+        # Some sites have one page, or a login, for every path that there is not.
+        unknown = self.probe(f"/{secrets.token_hex(16)}")
         file = self.get(path, {CHECK_HEADER: "1"})
-        yield Finding(f"{path} is a file sent by the server in front", sent_by(file))
+        problem = sent_by(file, unknown)
+        yield Finding(f"{path} is a file sent by the server in front", problem)
         if file.status == 200:
             yield from self._conditions(path, file.headers.get("ETag", ""))
         for location in self.locations:
-            yield from self._closed(location)
+            yield from self._closed(location, unknown)
         yield Finding("no response names an internal path", self._leak())
 
     def _conditions(self, path: str, etag: str) -> Iterator[Finding]:
@@ -93,29 +121,34 @@ class Site:
             problem = None if status == expected else f"{status}, not {expected}"
             yield Finding(f"{what} gives {expected}", problem)
 
-    def _closed(self, location: Location) -> Iterator[Finding]:
+    def _closed(self, location: Location, unknown: Reply) -> Iterator[Finding]:
         prefix = location.prefix or ""
-        for path in (prefix, prefix[:-1], f"{prefix[:-1]}..", *some_file(location)):
-            status = self.get(path).status
-            problem = None if status >= 400 and status != 403 else f"{status}, not 404"
+        name, content = some_file(location)
+        for path in dict.fromkeys(
+            (prefix, prefix[:-1], f"{prefix[:-1]}..", prefix + name)
+        ):
+            problem = opened(self.probe(path), unknown, name, content)
             yield Finding(f"{path} is closed", problem)
 
     def _leak(self) -> str | None:
-        for path, reply in self.replies:
+        for reply in self.replies:
             for name, value in reply.headers:
                 if name.lower().startswith(("x-accel-", "x-sendfile")):
-                    return f"{path} shows {name}"
-                if any(secret in value for secret in self.secrets):
-                    return f"{path} names one in {name}"
+                    return f"{reply.path} shows {name}"
+                if any(each in value for each in self.internal):
+                    return f"{reply.path} names one in {name}"
             if reply.status >= 300 and any(
-                secret.encode() in reply.body for secret in self.secrets
+                each.encode() in reply.body for each in self.internal
             ):
-                return f"{path} names one in its body"
+                return f"{reply.path} names one in its body"
         return None
 
 
-def sent_by(reply: Reply) -> str | None:
-    """Tell what is wrong with a reply that should be a file sent by nginx."""
+def sent_by(reply: Reply, unknown: Reply) -> str | None:
+    """Tell what is wrong with a reply that should be a file sent by nginx.
+
+    :param unknown: what a path gets that there is not.
+    """
     if reply.status != 200:
         return f"status {reply.status}, not 200"
     if CHECK_HEADER in reply.headers:
@@ -124,17 +157,42 @@ def sent_by(reply: Reply) -> str | None:
     length = reply.headers.get("Content-Length", type=int)
     if modified is None or length is None or "ETag" not in reply.headers:
         return "it has no ETag, Last-Modified or Content-Length: is it a file?"
+    if (reply.status, reply.body) == (unknown.status, unknown.body):
+        return "any other path gets the same: is it the URL of a file?"
     return None
 
 
-def some_file(location: Location) -> list[str]:
-    """Return the public form of a real file's internal URI, if there is a file."""
+def opened(reply: Reply, unknown: Reply, name: str, content: bytes) -> str | None:
+    """Tell what is wrong with the reply to an internal path.
+
+    :param unknown: what a path gets that there is not.
+    :param name: of a file that an open path would list, or none.
+    :param content: of that file.
+    """
+    if reply.status >= 400 and reply.status != 403:
+        return None
+    shows = name and (reply.body == content or f'"{name}"'.encode() in reply.body)
+    # A page may have other words in it each time.
+    page = reply.says("Content-Type") == unknown.says("Content-Type") and not shows
+    same = page or reply.body == unknown.body
+    if same and reply.says("Location") == unknown.says("Location"):
+        return None
+    usual = "404" if unknown.status >= 400 else "as for a path that there is not"
+    return f"{reply.status}, not {usual}"
+
+
+def some_file(location: Location) -> tuple[str, bytes]:
+    """Return a file of a directory: its name in an internal URI, and how it begins.
+
+    Both are empty where there is none that can be read.
+    """
     if "://" in location.source:
-        return []
+        return "", b""
     try:
         with os.scandir(location.source) as entries:
-            names = (it.name for it in entries if it.is_file())
-            name = next(names, None)
-    except OSError:
-        return []
-    return [] if name is None else [location.uri(str(Path(location.source, name)))]
+            names = (it.name for it in entries if it.is_file() and it.stat().st_size)
+            path = Path(location.source, next(names))
+        with path.open("rb") as file:
+            return location.uri(str(path), "/")[1:], file.read(BODY_BYTES)
+    except (OSError, StopIteration):
+        return "", b""

@@ -102,15 +102,28 @@ def test_every_server(tree: Path, app_module: Path, fetch: Any, server: str) -> 
                     assert handed.seen == sent.seen
 
 
+#: Every path that there is not gets a page, as it does where a browser routes.
+EVERY_PATH = """
+proxy_intercept_errors on;
+error_page 404 =200 @page;
+location @page { default_type text/html; return 200 "<title>every page</title>"; }
+"""
+
+
 def check(site: Any, path: str = "/send?a.txt") -> Any:
     """Run the check of the running site."""
     runner = site.mirror.test_cli_runner()
     return runner.invoke(args=["kaccel", "check", f"{site.nginx.url}{path}"])
 
 
-def test_check(deploy: Any) -> None:
+@pytest.mark.parametrize("more", ["", EVERY_PATH], ids=["missing", "every-path"])
+def test_check(deploy: Any, fetch: Any, more: str) -> None:
     """The site that runs on the printed configuration passes its check."""
-    with deploy(KACCEL_SECRET="s" * 16, **PREFIX) as site:
+    config = {"KACCEL_SECRET": "s" * 16, **PREFIX}
+    with deploy(amend=lambda text: text + more, **config) as site:
+        # That of the app, and that of nginx.
+        for path in ("/missing", "/protected/missing"):
+            assert (fetch(site.nginx.address, path).status == 200) == bool(more)
         result = check(site)
         assert result.exit_code == 0, result.output
         assert check(site, "/send?missing").exit_code == 1
@@ -137,6 +150,11 @@ def test_check(deploy: Any) -> None:
         pytest.param(
             "location ^~ /protected/ {\n    internal;", "location /protected {",
             " is closed: 200, not 404", id="alias-without-slash",
+        ),
+        pytest.param(
+            "location ^~ /protected/ {\n    internal;",
+            f"{EVERY_PATH}location ^~ /protected/ {{",
+            " is closed: 200, not as for", id="open-with-every-path",
         ),
     ],
 )  # fmt: skip
