@@ -59,6 +59,8 @@ def test_nginx(make_app: MakeApp, tree: Path) -> None:
     assert '\nlocation / {\n    proxy_pass "http://127.0.0.1:8000";\n' in text
     assert f'proxy_set_header X-Kaccel-Secret "{SECRET}";' in text
     assert text == nginx_locations(app, "http://127.0.0.1:8000")
+    for upstream in ("https://[::1]:8000", "http://unix:/run/my-app.sock"):
+        assert f'proxy_pass "{upstream}";' in nginx_locations(app, upstream)
 
 
 def test_nginx_without_a_prefix(make_app: MakeApp) -> None:
@@ -75,9 +77,16 @@ def test_nginx_with_nothing_to_print(make_app: MakeApp) -> None:
     assert remedy not in run(make_app(**NGINX)[0], "nginx").output
 
 
-@pytest.mark.parametrize("upstream", ["127.0.0.1:8000", "unix:/run/app.sock", ""])
-def test_nginx_upstream_without_a_scheme(make_app: MakeApp, upstream: str) -> None:
-    """An upstream that nginx would refuse is an error here."""
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        "127.0.0.1:8000", "unix:/run/app.sock", "", "http://", "http://app/",
+        "http://app/path", "http://app?x", "http://unix:/run/app.sock:/path",
+        "http://user@app", "http://$host", "http://a b",
+    ],
+)  # fmt: skip
+def test_nginx_wrong_upstream(make_app: MakeApp, upstream: str) -> None:
+    """An upstream that nginx would refuse, or add to each path, is an error here."""
     app, _ = make_app(**NGINX)
     with pytest.raises(InvalidValueError, match=r"^upstream is '.*': give the URL"):
         nginx_locations(app, upstream)

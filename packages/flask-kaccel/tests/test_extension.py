@@ -143,6 +143,10 @@ def test_paths_are_relative_to_the_app(tmp_path: Path) -> None:
         response = kaccel.send_file("files/a.txt")
         assert response is not None
         assert response.headers["X-Accel-Redirect"] == "/protected/a.txt"
+        assert kaccel.filesize("files/a.txt") == 0
+        assert kaccel.filesize("a.txt") is None
+    with pytest.raises(RuntimeError, match="application context"):
+        kaccel.filesize("files/a.txt")
 
 
 def test_longest_mapping_wins(make_app: MakeApp, tree: Path) -> None:

@@ -103,8 +103,15 @@ class Kaccel:
             app.after_request(_deliver_named)
 
     def filesize(self, file_path: Path) -> int | None:
-        """Return a file's size in bytes, or ``None`` where there is no such file."""
-        file = find_file(os.fspath(file_path), None)
+        """Return a file's size in bytes, or ``None`` where there is no such file.
+
+        :param file_path: absolute, or below the app's ``root_path``, for which there
+            has to be an app, as for :meth:`send_file`.
+        """
+        path = os.fspath(file_path)
+        if not os.path.isabs(path):  # noqa: PTH117 - strings are cheaper
+            path = absolute(path, _app().root_path)
+        file = find_file(path, None)
         return None if file is None else file.size
 
     def filename(self, file_path: Path) -> str | None:

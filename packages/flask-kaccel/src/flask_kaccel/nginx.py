@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -11,9 +12,12 @@ from flask_kaccel.headers import Rule
 
 
 SECRET_HEADER = "X-Kaccel-Secret"  # noqa: S105 - the name of a header
+#: A socket's path may be part of it, but nginx would put any other before each path.
+UPSTREAM_URL = re.compile(r"https?://([\w.:\[\]-]+|unix:/[\w./-]+)", re.ASCII)
 UPSTREAM = Rule(
-    lambda value: value.startswith(("http://", "https://")),
-    "give the URL at which the app listens, such as 'http://127.0.0.1:8000'",
+    lambda value: UPSTREAM_URL.fullmatch(value) is not None,
+    "give the URL at which the app listens, such as 'http://127.0.0.1:8000' or "
+    "'http://unix:/run/app.sock', without a path and without a slash at the end",
 )
 #: What nginx drops from the app's response when it sends the file.
 DROPPED = (
