@@ -159,7 +159,7 @@ def test_check_of_a_right_site(make_app: MakeApp) -> None:
         result = run(app, "check", f"{url}/send?a.txt")
     assert result.exit_code == 0
     assert "FAIL" not in result.output
-    assert result.output.count("ok   ") == 8
+    assert result.output.count("ok   ") == 9
 
 
 def one_page(_: Exception) -> Any:
@@ -186,7 +186,7 @@ def test_check_of_a_site_with_every_path(make_app: MakeApp, unknown: Any) -> Non
     with serving(app) as url:
         result = run(app, "check", f"{url}/send?a.txt")
         assert result.exit_code == 0, result.output
-        assert result.output.count("ok   ") == 8
+        assert result.output.count("ok   ") == 9
         wrong = run(app, "check", f"{url}/sent?a.txt")
         assert wrong.exit_code == 1
         assert ("any other path gets the same" in wrong.output) == (unknown is one_file)
@@ -288,6 +288,8 @@ def test_check_of_a_mapping_without_files(tmp_path: Path) -> None:
     Kaccel(app)
     with serving(app) as url:
         output = run(app, "check", f"{url}/").output
+    assert f"FAIL {tmp_path}/missing/ is a directory: there is none here" in output
+    assert f"ok   {tmp_path}/empty/ is a directory" in output
     assert "ok   /s3/ is closed" in output
     assert "ok   /empty/ is closed" in output
 

@@ -459,6 +459,18 @@ def test_what_is_logged(
     assert len(caplog.text.splitlines()) == len(caplog.records) == 2
 
 
+def test_directory_that_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The app starts, for the directory may come later, but its log says why."""
+    app = Flask(__name__)
+    app.config["KACCEL_FILES_PATH"] = str(tmp_path / "missing")
+    kaccel = Kaccel(app)
+    with app.test_request_context():
+        assert kaccel.send_from_directory("a.txt") is None
+    assert f"There is no directory '{tmp_path}/missing/'" in caplog.text
+
+
 def test_redirect_to_internal_locations(make_app: MakeApp) -> None:
     """A path, a named location and a mapped URL are handed to nginx as they are."""
     stores = {"http://127.0.0.1:9000/": "/s3/", "https://store.example/b/": "/b/"}

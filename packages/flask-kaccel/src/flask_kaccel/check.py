@@ -65,7 +65,8 @@ class Site:
     def __init__(self, url: str, locations: Sequence[Location]) -> None:
         self.url: SplitResult = urlsplit(url)
         self.locations = [it for it in locations if it.prefix]
-        self.internal = [it.source for it in locations if "://" not in it.source]
+        self.directories = [it.source for it in locations if "://" not in it.source]
+        self.internal = [*self.directories]
         self.internal += [it.prefix for it in locations if it.prefix]
         self.replies: list[Reply] = []
 
@@ -98,6 +99,9 @@ class Site:
 
     def findings(self) -> Iterator[Finding]:
         """Look at everything, one request after the other."""
+        for directory in self.directories:
+            problem = None if Path(directory).is_dir() else "there is none here"
+            yield Finding(f"{directory} is a directory", problem)
         path = self.url.path or "/"
         if self.url.query:
             path += f"?{self.url.query}"

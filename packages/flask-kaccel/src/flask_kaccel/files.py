@@ -1,7 +1,7 @@
 """Where files lie, and which internal URI of nginx stands for each."""
 
 # A path is looked at in every request, and strings are cheaper than Path objects.
-# ruff: noqa: PTH100, PTH116, PTH118, PTH119, PTH122, PTH206
+# ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH119, PTH122, PTH206
 
 from __future__ import annotations
 
@@ -83,6 +83,8 @@ def find_file(path: str, location: Location | None) -> File | None:
         log.warning("%r may not be looked at by this process", path)
         return None
     except (OSError, ValueError):  # ValueError: a null character
+        if location is not None and not os.path.isdir(location.source):
+            log.warning("There is no directory %r", location.source)
         return None
     if found is None or not stat.S_ISREG(found.st_mode):
         return None
