@@ -158,10 +158,10 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import flask
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_kaccel import Kaccel
-from flask_kaccel import nginx_locations
 
 app = Flask(__name__, static_folder=os.environ["FILES"], static_url_path="/static")
 app.config.from_prefixed_env("APP")
@@ -184,6 +184,11 @@ def download():
     return kaccel.send_from_directory_or_404(asked(), as_attachment=True)
 
 
+@app.get("/modified")
+def modified():
+    return kaccel.send_from_directory_or_404(asked(), last_modified=0)
+
+
 @app.get("/limited")
 def limited():
     return kaccel.send_file(Path(os.environ["FILES"], asked()), limit=16384)
@@ -204,6 +209,7 @@ def headers():
     response = kaccel.send_from_directory_or_404("a.txt", as_attachment=True)
     response.headers["Content-Security-Policy"] = "default-src 'none'"
     response.headers["Vary"] = "Cookie"
+    response.headers["X-Own"] = "dropped"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.set_cookie("one", "1")
     response.set_cookie("two", "2")
@@ -234,6 +240,14 @@ def cached():
     ports.add(time.monotonic())
     expires = request.args.get("expires", type=int)
     return kaccel.control(Response("cached"), expires=expires)
+
+
+@app.get("/who")
+def who():
+    environ = request.environ.copy()
+    ProxyFix(lambda *_: None, x_for=1, x_proto=1)(environ, None)
+    seen = Request(environ)
+    return {"client": seen.remote_addr, "root": seen.root_url}
 
 
 @app.get("/counts")

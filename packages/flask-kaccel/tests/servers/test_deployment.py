@@ -62,11 +62,19 @@ def test_stream_without_buffering(deploy: Any) -> None:
         site.gate.unlink()
 
 
-@pytest.mark.parametrize(("expires", "requests"), [("60", 1), ("0", 2), ("", 1)])
+@pytest.mark.parametrize(
+    ("path", "requests"),
+    [
+        pytest.param("/cached?expires=60", 1, id="60"),
+        pytest.param("/cached?expires=0", 2, id="0"),
+        pytest.param("/cached?expires=", 1, id="none"),
+        pytest.param("/send?a.txt", 2, id="file"),
+    ],
+)
 def test_time_in_nginx_cache(
-    deploy: Any, fetch: Any, tmp_path: Path, expires: str, requests: int
+    deploy: Any, fetch: Any, tmp_path: Path, path: str, requests: int
 ) -> None:
-    """The app says for how long nginx may keep an ordinary response."""
+    """The app says how long nginx may keep an ordinary response; it keeps no file."""
     tmp_path.chmod(0o777)
     http = f"proxy_cache_path {tmp_path}/cache keys_zone=zone:1m;"
     cached = "    proxy_cache zone;\n    proxy_cache_valid 60s;\n    proxy_pass "
@@ -74,9 +82,9 @@ def test_time_in_nginx_cache(
     def amend(text: str) -> str:
         return text.replace("    proxy_pass ", cached)
 
-    with deploy(http=http, amend=amend, **PREFIX) as site:
+    with deploy(http=http, amend=amend, KACCEL_CACHE_EXPIRES=60, **PREFIX) as site:
         for _ in range(2):
-            assert fetch(site.nginx.address, f"/cached?expires={expires}").body
+            assert fetch(site.nginx.address, path).body
         assert counts(site, fetch)["ports"] == requests
 
 

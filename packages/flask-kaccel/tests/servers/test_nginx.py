@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import time
@@ -154,6 +155,23 @@ def test_headers_that_nginx_drops(site: Any, fetch: Fetch) -> None:
     assert headers["Content-Disposition"] == "attachment; filename=a.txt"
     assert headers.getlist("Set-Cookie") == ["one=1; Path=/", "two=2; Path=/"]
     assert "X-Frame-Options" not in headers
+    assert "X-Own" not in headers
+
+
+def test_last_modified_is_the_files_own(site: Any, fetch: Fetch) -> None:
+    """Only Flask sends the time that a view gives."""
+    times = [
+        fetch(server.address, "/modified?a.txt").headers["Last-Modified"]
+        for server in (site.nginx, site.app)
+    ]
+    assert times == [MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT"]
+
+
+def test_what_proxy_fix_reads(site: Any, fetch: Fetch) -> None:
+    """The printed block says who the client is, whatever the client says itself."""
+    forged = {"X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https"}
+    seen = json.loads(fetch(site.nginx.address, "/who", forged).body)
+    assert seen == {"client": "127.0.0.1", "root": f"{site.nginx.url}/"}
 
 
 @pytest.mark.parametrize(
