@@ -148,6 +148,19 @@ def test_unkeyed_fields(origin: Origin, name: str) -> None:
     assert origin.get().text == "http://localhost/"
 
 
+@pytest.mark.parametrize(
+    "length", [{"content_length": 4}, {"headers": {"Transfer-Encoding": "chunked"}}],
+    ids=["length", "chunked"],
+)  # fmt: skip
+def test_content_of_get(origin: Origin, length: dict[str, Any]) -> None:
+    """What a view makes of a GET's content, which no key holds, answers nobody else."""
+    origin.answer = lambda: fresh(request.get_data(as_text=True))
+    response = origin.client.get("/", data="evil", **length)
+    assert response.headers["Cache-Status"].endswith("detail=content")
+    assert origin.get().text == ""
+    assert origin.get().headers["X-Cache"] == "hit"
+
+
 def test_encoded_paths(origin: Origin) -> None:
     """What is encoded in a path is no query and no slash."""
     origin.answer = lambda: fresh(request.environ["REQUEST_URI"])

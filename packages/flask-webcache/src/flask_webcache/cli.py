@@ -18,6 +18,7 @@ webcache = AppGroup("webcache", help="Explain, purge and count what is stored.")
 
 _REASONS = {
     "method": "its request was neither GET nor HEAD with something stored",
+    "content": "its request had content, which no other request is known to share",
     "exempt": "its path is in WEBCACHE_RESOURCE_EXEMPTIONS",
     "streamed": "it is streamed, or a file",
     "size": "its body is longer than WEBCACHE_MAX_BODY_BYTES",

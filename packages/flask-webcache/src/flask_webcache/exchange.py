@@ -69,6 +69,8 @@ class Exchange:
     safe: bool = field(init=False)
     #: Whether nothing of its path is stored.
     exempt: bool = field(init=False)
+    #: Whether the request has content, which a view may read and no key holds.
+    content: bool = field(init=False)
     _lead: str | None = None
     _ahead: bool = False
 
@@ -76,6 +78,10 @@ class Exchange:
         self.method = self.environ["REQUEST_METHOD"]
         self.safe = self.method in ("GET", "HEAD")
         self.exempt = self.resources.exempt(self.environ)
+        self.content = (
+            self.environ.get("CONTENT_LENGTH", "") not in ("", "0")
+            or "HTTP_TRANSFER_ENCODING" in self.environ
+        )
 
     @classmethod
     def start(cls, resources: Resources, environ: dict[str, Any]) -> Exchange:

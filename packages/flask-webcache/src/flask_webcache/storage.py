@@ -22,6 +22,7 @@ from .exchange import Exchange
 from .rules import policy as rules
 from .rules.conditions import precondition
 from .rules.control import NO_WISHES
+from .rules.control import terms
 from .rules.entry import Entry
 from .rules.entry import Metadata
 from .rules.fields import combine
@@ -103,6 +104,7 @@ class Retrieval(Validation):
             or wishes.no_cache
             or wishes.no_store
             or exchange.method != "GET"
+            or exchange.content
             or "HTTP_AUTHORIZATION" in exchange.environ
             or recache.RECACHE in exchange.environ
         )
@@ -170,6 +172,8 @@ class Store(Validation):
         """Tell why a response is not to be stored, beside what its fields say."""
         if exchange.wishes.no_store:
             return Refusal.NO_STORE
+        if exchange.safe and exchange.content:
+            return Refusal.CONTENT
         if exchange.exempt:
             return Refusal.EXEMPT
         # Flask saves the session after this, so that no field tells of it yet.
@@ -282,8 +286,8 @@ class Store(Validation):
         if exchange.method != "POST" or location is None:
             return False
         headers = response.headers
-        said = headers.get("Cache-Control", "").lower()
-        explicit = "max-age" in said or "s-maxage" in said or "Expires" in headers
+        said = terms(headers.get("Cache-Control", ""))
+        explicit = said.lifetime is not None or "Expires" in headers
         url = urljoin(get_current_url(exchange.environ), location)
         return explicit and exchange.resources.url_key(url) == exchange.key
 

@@ -11,6 +11,7 @@ from .rules.conditions import cut
 from .rules.conditions import precondition
 from .rules.conditions import spans
 from .rules.conditions import wanted_range
+from .rules.control import terms
 from .rules.fields import Fields
 
 
@@ -37,7 +38,7 @@ class Validation:
         return (
             response.status_code == 200
             and "etag" not in fields
-            and "no-store" not in fields.get("cache-control", "").lower()
+            and not terms(fields.get("cache-control", "")).no_store
         )
 
     def set_etag(self, response: Response, body: bytes) -> str:

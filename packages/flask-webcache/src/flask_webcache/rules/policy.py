@@ -60,6 +60,7 @@ class Refusal(StrEnum):
     """Why a response is not stored."""
 
     METHOD = "method"
+    CONTENT = "content"
     EXEMPT = "exempt"
     STREAMED = "streamed"
     SIZE = "size"
