@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.client import HTTPSConnection
@@ -18,6 +17,8 @@ from werkzeug.datastructures import Headers
 
 from flask_kaccel.delivery import CHECK_HEADER
 from flask_kaccel.files import Location
+from flask_kaccel.files import Locations
+from flask_kaccel.headers import is_internal
 from flask_kaccel.ranges import epoch
 
 
@@ -62,12 +63,11 @@ class Site:
     :param locations: the app's mapping.
     """
 
-    def __init__(self, url: str, locations: Sequence[Location]) -> None:
+    def __init__(self, url: str, locations: Locations) -> None:
         self.url: SplitResult = urlsplit(url)
-        self.locations = [it for it in locations if it.prefix]
-        self.directories = [it.source for it in locations if "://" not in it.source]
-        self.internal = [*self.directories]
-        self.internal += [it.prefix for it in locations if it.prefix]
+        self.directories = [it.source for it in locations.directories]
+        self.prefixed = [it for it in locations.all if it.prefix]
+        self.internal = [*self.directories, *(str(it.prefix) for it in self.prefixed)]
         self.replies: list[Reply] = []
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Reply:
@@ -112,7 +112,7 @@ class Site:
         yield Finding(f"{path} is a file sent by the server in front", problem)
         if file.status == 200:
             yield from self._conditions(path, file.headers.get("ETag", ""))
-        for location in self.locations:
+        for location in self.prefixed:
             yield from self._closed(location, unknown)
         yield Finding("no response names an internal path", self._leak())
 
@@ -137,7 +137,7 @@ class Site:
     def _leak(self) -> str | None:
         for reply in self.replies:
             for name, value in reply.headers:
-                if name.lower().startswith(("x-accel-", "x-sendfile")):
+                if is_internal(name):
                     return f"{reply.path} shows {name}"
                 if any(each in value for each in self.internal):
                     return f"{reply.path} names one in {name}"
@@ -190,7 +190,7 @@ def some_file(location: Location) -> tuple[str, bytes]:
 
     Both are empty where there is none that can be read.
     """
-    if "://" in location.source:
+    if location.is_store:
         return "", b""
     try:
         with os.scandir(location.source) as entries:

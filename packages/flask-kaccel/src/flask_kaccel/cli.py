@@ -58,7 +58,7 @@ def check_command(url: str) -> None:
     deployment: Deployment = current_app.extensions["kaccel"]
     problems = 0
     try:
-        for finding in Site(iri_to_uri(url), deployment.locations.all).findings():
+        for finding in Site(iri_to_uri(url), deployment.locations).findings():
             problems += finding.problem is not None
             mark = "ok  " if finding.problem is None else "FAIL"
             note = "" if finding.problem is None else f": {finding.problem}"

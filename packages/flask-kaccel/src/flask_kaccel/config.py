@@ -18,6 +18,7 @@ from typing import get_args
 from flask_kaccel.exceptions import ConfigError
 from flask_kaccel.files import Location
 from flask_kaccel.files import absolute
+from flask_kaccel.files import is_url
 from flask_kaccel.headers import CHARSET_NAME
 from flask_kaccel.headers import DEFAULT_CHARSET
 from flask_kaccel.headers import EXPIRES
@@ -52,7 +53,7 @@ DIRECTORY = Rule(
 SOURCE = Rule(
     lambda value: (
         STORE.fullmatch(value) is not None
-        if isinstance(value, str) and "://" in value
+        if is_url(value)
         else _is_directory(value)
     ),
     "map directories other than '/', and URLs that end with a slash",
@@ -160,9 +161,9 @@ class Config:
             directory = _directory("files_path", self.files_path, root_path)
             yield Location(directory, self.redirect_path)
         for source, prefix in self.mappings.items():
-            is_store = isinstance(source, str) and "://" in source
-            path = source if is_store else _directory("mappings", source, root_path)
-            yield Location(str(path), prefix)
+            if not is_url(source):
+                source = _directory("mappings", source, root_path)
+            yield Location(str(source), prefix)
 
     @property
     def delivery(self) -> Backend:

@@ -32,6 +32,11 @@ def suffix(path: str) -> str:
     return os.path.splitext(path)[1]
 
 
+def is_url(source: object) -> bool:
+    """Tell the URL of an object store from a directory."""
+    return isinstance(source, str) and "://" in source
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A directory, or a URL of an object store, and nginx's prefix for it.
@@ -43,6 +48,11 @@ class Location:
 
     source: str
     prefix: str | None
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is an object store."""
+        return is_url(self.source)
 
     def uri(self, path: str, prefix: str | None = None) -> str:
         """Return the internal URI of a file in the directory.
@@ -113,8 +123,8 @@ class Locations:
 
     def __init__(self, locations: Iterable[Location]) -> None:
         self.all = sorted(locations, key=lambda it: len(it.source), reverse=True)
-        self.stores = [it for it in self.all if "://" in it.source]
-        self.directories = [it for it in self.all if "://" not in it.source]
+        self.stores = [it for it in self.all if it.is_store]
+        self.directories = [it for it in self.all if not it.is_store]
 
     def file(self, path: str) -> File | None:
         """Return the file at a normal absolute path where it lies in a directory.

@@ -59,6 +59,11 @@ def is_internal_uri(value: object) -> bool:
     return b"\0" not in path and not {b".", b".."} & set(path.split(b"/"))
 
 
+def is_internal(name: str) -> bool:
+    """Tell whether a header is for the server in front alone."""
+    return name.lower().startswith(("x-accel-", "x-sendfile"))
+
+
 def is_count(value: object) -> bool:
     """Tell whether a value is an integer from 0, which ``True`` is not."""
     return type(value) is int and value >= 0

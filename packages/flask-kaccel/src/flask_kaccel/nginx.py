@@ -118,7 +118,7 @@ def app_location(upstream: str, secret: str | None) -> str:
 def locations_text(locations: Iterable[Location]) -> str:
     """Return the blocks of all locations that have a prefix."""
     return "\n".join(
-        store_location(it) if "://" in it.source else files_location(it)
+        store_location(it) if it.is_store else files_location(it)
         for it in locations
         if it.prefix
     )

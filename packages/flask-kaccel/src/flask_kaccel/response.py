@@ -10,6 +10,7 @@ from flask import Response
 
 from flask_kaccel.delivery import send_or_miss
 from flask_kaccel.files import File
+from flask_kaccel.headers import is_internal
 
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class FileResponse(Response):
         """Answer a request, as late as a status can be known."""
         if self.file is not None and self.status_code != 200:
             for name in list(self.headers.keys()):
-                if name.lower().startswith(("x-accel-", "x-sendfile")):
+                if is_internal(name):
                     del self.headers[name]
             send_or_miss(self, self.file, environ)
             self.file = None
