@@ -13,6 +13,8 @@ from typing import AnyStr
 
 #: The size of the first chunk: small, so that the first byte leaves early.
 FIRST_SIZE = 1024
+#: After how many seconds what has come leaves with the next part.
+DELAY = 0.5
 
 
 def close(*objects: object) -> None:
@@ -58,7 +60,7 @@ class Chunks:
 
 
 def buffered(
-    iterable: Iterable[AnyStr], size: int = 65536, delay: float = 0.5
+    iterable: Iterable[AnyStr], size: int = 65536, delay: float = DELAY
 ) -> Iterator[AnyStr]:
     """Join many small parts to few chunks.
 

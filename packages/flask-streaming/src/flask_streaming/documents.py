@@ -11,6 +11,8 @@ from time import monotonic
 from typing import Any
 from typing import TypeAlias
 
+from flask_streaming.chunks import DELAY
+
 
 #: A function that encodes one value.
 Dumps: TypeAlias = Callable[[Any], bytes]
@@ -19,7 +21,6 @@ Layout: TypeAlias = Callable[[Dumps, list[Any]], bytes]
 
 #: The goal for the bytes of a block, and its most items: more gain nothing.
 BLOCK_SIZE, BLOCK_ITEMS = 16384, 256
-DELAY = 0.5
 
 
 def elements(dumps: Dumps, items: list[Any]) -> bytes:
