@@ -47,7 +47,7 @@ def test_session_variable(make_app: MakeApp) -> None:
     pushed(client, "/a.css")
     with client.session_transaction() as values:
         assert values["user"] == 5
-        assert values["h2-pushed"].split()[1:] == ["/a.css"]
+        assert values["h2-pushed"].split()[1:] == ["00/a.css"]
 
 
 def test_repeat_visitor_is_not_signed_again(make_app: MakeApp) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import ParamSpec
 from typing import TypeVar
 
 from flask import Flask
-from flask import Request
 from flask import Response
 from flask import after_this_request
 from flask import current_app
+from flask import globals as flask_globals
 from flask import request
 from flask import url_for
 
@@ -38,8 +39,13 @@ NAME = "firehose"
 KEY = "_flask_firehose"
 
 logger = logging.getLogger("flask_firehose")
-# What stands behind the proxies, without the cost of going through them.
-current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+# What stands behind the proxies, as going through one takes longer than the rest of
+# a push. Flask's next release has one context for the app and the request.
+_context: ContextVar[Any] = getattr(
+    flask_globals,
+    "_cv_request",
+    flask_globals._cv_app,
+)
 _current_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
 
 
@@ -60,8 +66,8 @@ def current_page() -> Page:
     :raises SetupError: there is no request, or no extension in its app.
     """
     try:
-        current = current_request()
-    except RuntimeError:
+        current = _context.get().request
+    except (LookupError, RuntimeError):
         raise SetupError(
             "links are pushed by requests: call this in a view or in a template "
             "that a view renders, of an app set up with Firehose().init_app(app)"
@@ -85,7 +91,7 @@ def current_page() -> Page:
 
 def _finish(response: Response) -> Response:
     """Let a response take the links along if it is a page that arrived."""
-    current = current_request()
+    current = _context.get().request
     page: Page = vars(current).pop(KEY)
     if current.method in {"GET", "HEAD"} and 200 <= response.status_code < 300:
         page.state.finish(page, current, response)
@@ -94,7 +100,7 @@ def _finish(response: Response) -> Response:
 
 def warn_of_late(exception: BaseException | None) -> None:
     """Tell of links that were pushed when the head of the page was gone."""
-    page: Page | None = getattr(current_request(), KEY, None)
+    page: Page | None = getattr(_context.get().request, KEY, None)
     if page and exception is None:
         logger.warning(
             "%r: pushed too late, the response had begun: %.999r",
@@ -115,8 +121,8 @@ def push(url: str, *args: str, as_: str | bool | None = None, **kwargs: Any) -> 
     :raises SetupError: there is no request, or no extension in its app.
     """
     try:
-        page = getattr(current_request(), KEY, None)
-    except RuntimeError:
+        page = getattr(_context.get().request, KEY, None)
+    except (LookupError, RuntimeError):
         page = None
     if page is None:
         page = current_page()
