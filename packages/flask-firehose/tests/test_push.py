@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from flask import stream_with_context
 import flask_firehose
 from flask_firehose import Firehose
 from flask_firehose import SetupError
+from flask_firehose import page as page_module
 from flask_firehose import push
 from flask_firehose import push_static
 
@@ -439,6 +441,21 @@ def test_outside_a_request(make_app: MakeApp) -> None:
         make_app().app_context(),
         pytest.raises(SetupError, match="pushed by requests"),
     ):
+        push("/a.css")
+
+
+def test_one_context_for_app_and_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context without a request, as Flask's next release has it, is refused too."""
+
+    class AppContext:
+        @property
+        def request(self) -> None:
+            raise RuntimeError("there is no request in this context")
+
+    context: ContextVar[AppContext] = ContextVar("context")
+    context.set(AppContext())
+    monkeypatch.setattr(page_module, "_context", context)
+    with pytest.raises(SetupError, match="pushed by requests"):
         push("/a.css")
 
 

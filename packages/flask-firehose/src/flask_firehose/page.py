@@ -41,11 +41,7 @@ KEY = "_flask_firehose"
 logger = logging.getLogger("flask_firehose")
 # What stands behind the proxies, as going through one takes longer than the rest of
 # a push. Flask's next release has one context for the app and the request.
-_context: ContextVar[Any] = getattr(
-    flask_globals,
-    "_cv_request",
-    flask_globals._cv_app,
-)
+_context: ContextVar[Any] = getattr(flask_globals, "_cv_request", flask_globals._cv_app)
 _current_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
 
 
