@@ -52,9 +52,7 @@ DIRECTORY = Rule(
 )
 SOURCE = Rule(
     lambda value: (
-        STORE.fullmatch(value) is not None
-        if is_url(value)
-        else _is_directory(value)
+        STORE.fullmatch(value) is not None if is_url(value) else _is_directory(value)
     ),
     "map directories other than '/', and URLs that end with a slash",
 )
