@@ -44,7 +44,7 @@ ROWS = (
     ("20 links, new visitor", "hand-new", "ours-new", 20),
     ("20 links, repeat visitor", "hand-repeat", "ours-repeat", 20),
 )
-REQUESTS = (20, 120)
+REQUESTS = (50, 350)
 
 
 def make_app(variant: str, count: int) -> Flask:

@@ -43,8 +43,10 @@ class Connector:
 
     def get_pushed(self) -> set[str]:
         """Return the URLs that the client was sent and that have not expired."""
-        oldest = int(time.time()) - self.lifetime
-        sent = tracker.unpack(_session().get(self.variable), oldest)
+        record = _session().get(self.variable)
+        if not record:
+            return set()
+        sent = tracker.unpack(record, int(time.time()) - self.lifetime)
         return set().union(*sent.values())
 
     def set_pushed(self, inset: set[str]) -> None:

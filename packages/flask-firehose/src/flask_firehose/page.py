@@ -11,7 +11,6 @@ from typing import Any
 from typing import ParamSpec
 from typing import TypeVar
 
-from flask import Flask
 from flask import Response
 from flask import after_this_request
 from flask import current_app
@@ -42,7 +41,6 @@ logger = logging.getLogger("flask_firehose")
 # What stands behind the proxies, as going through one takes longer than the rest of
 # a push. Flask's next release has one context for the app and the request.
 _context: ContextVar[Any] = getattr(flask_globals, "_cv_request", flask_globals._cv_app)
-_current_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
 
 
 class Page(list[Call]):
@@ -62,7 +60,8 @@ def current_page() -> Page:
     :raises SetupError: there is no request, or no extension in its app.
     """
     try:
-        current = _context.get().request
+        context = _context.get()
+        current = context.request
     except (LookupError, RuntimeError):
         raise SetupError(
             "links are pushed by requests: call this in a view or in a template "
@@ -70,7 +69,7 @@ def current_page() -> Page:
         ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:
-        app = _current_app()
+        app = context.app
         if NAME not in app.extensions:
             raise SetupError(
                 f"the app {app.name!r} has no Firehose: set it up with "

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import string
 from functools import lru_cache
+from functools import reduce
+from operator import sub
 from os.path import commonprefix
 
 
@@ -63,7 +65,7 @@ def replaced(sent: Sent, urls: set[str], now: int) -> Sent:
     # A group of its own, even within a second: the latest is the last to lose some.
     while now in kept:
         now += 1
-    kept[now] = frozenset(urls).difference(*sent.values())
+    kept[now] = reduce(sub, sent.values(), frozenset(urls))
     return kept
 
 
