@@ -273,7 +273,9 @@ class Slow(FileSystemCache):
 folder, number, processes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 backend = Backend(Slow(str(folder / "cache"), threshold=0), prefix="", secret=b"")
 (folder / f"ready {number}").touch()
+deadline = time.monotonic() + 30
 while len(list(folder.glob("ready *"))) < processes:
+    assert time.monotonic() < deadline
     time.sleep(0.001)
 print(*(name for name in range(20) if backend.add(f"lock {name}", "", 60)))
 """
