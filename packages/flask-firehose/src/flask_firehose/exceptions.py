@@ -7,6 +7,10 @@ class FirehoseError(Exception):
     """The base of this package's errors."""
 
 
+#: The same under one name in every package, for the modules that they share.
+BaseError = FirehoseError
+
+
 class ConfigError(FirehoseError, ValueError):
     """A configuration value that cannot be used."""
 

@@ -7,6 +7,10 @@ class KaccelError(Exception):
     """The base of this package's errors."""
 
 
+#: The same under one name in every package, for the modules that they share.
+BaseError = KaccelError
+
+
 class InvalidValueError(KaccelError, ValueError):
     """A value that could not be carried out, and what to give in its place.
 

@@ -9,6 +9,10 @@ class StoreError(Exception):
     """Base class of all errors of Flask-Store."""
 
 
+#: The same under one name in every package, for the modules that they share.
+BaseError = StoreError
+
+
 class ConfigError(StoreError, ValueError):
     """Report a configuration value that cannot be used.
 

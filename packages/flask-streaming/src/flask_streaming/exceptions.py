@@ -9,6 +9,10 @@ class StreamingError(Exception):
     """The base of every error of this package."""
 
 
+#: The same under one name in every package, for the modules that they share.
+BaseError = StreamingError
+
+
 class ConfigError(StreamingError, ValueError):
     """A configuration value is wrong.
 

@@ -7,6 +7,10 @@ class WebCacheError(Exception):
     """The base of every error of this package."""
 
 
+#: The same under one name in every package, for the modules that they share.
+BaseError = WebCacheError
+
+
 class ConfigError(WebCacheError, ValueError):
     """A configuration value that cannot work.
 
