@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flask_streaming.archive import zip_parts
+from flask_streaming._archive import zip_parts
 
 
 def opened(*args: Any, **kwargs: Any) -> zipfile.ZipFile:

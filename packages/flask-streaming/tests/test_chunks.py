@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_streaming import _chunks as chunks
 from flask_streaming import buffered
-from flask_streaming import chunks
-from flask_streaming.chunks import Chunks
+from flask_streaming._chunks import Chunks
 
 
 class Closing:

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_streaming import Streaming
-from flask_streaming import documents
+from flask_streaming import _documents as documents
 from flask_streaming import stream_json
 from flask_streaming import stream_ndjson
-from flask_streaming.documents import blocks
-from flask_streaming.documents import document_parts
-from flask_streaming.documents import lines
+from flask_streaming._documents import blocks
+from flask_streaming._documents import document_parts
+from flask_streaming._documents import lines
 
 
 VALUES = st.recursive(

@@ -1,6 +1,6 @@
 """Stream enormous or endless answers with constant memory."""
 
-from flask_streaming.chunks import buffered
+from flask_streaming._chunks import buffered
 from flask_streaming.events import ServerSentEvent
 from flask_streaming.exceptions import BrokerError
 from flask_streaming.exceptions import ClientDisconnected

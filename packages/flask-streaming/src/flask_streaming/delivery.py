@@ -11,7 +11,7 @@ from typing import Any
 from typing import TypeAlias
 
 from flask_streaming import wire
-from flask_streaming.chunks import close
+from flask_streaming._chunks import close
 from flask_streaming.exceptions import ClientDisconnected
 
 

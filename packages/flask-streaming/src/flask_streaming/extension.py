@@ -26,9 +26,9 @@ from flask.globals import app_ctx
 from flask.sessions import SecureCookieSession
 from werkzeug.wsgi import ClosingIterator
 
+from flask_streaming._chunks import close
 from flask_streaming.broker import MemoryBroker
 from flask_streaming.broker import Subscription
-from flask_streaming.chunks import close
 from flask_streaming.config import PREFIX
 from flask_streaming.config import Config
 from flask_streaming.delivery import Delivery

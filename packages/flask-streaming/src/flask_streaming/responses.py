@@ -29,16 +29,17 @@ from flask.json.provider import DefaultJSONProvider
 from jinja2 import Template
 
 from flask_streaming import wire
-from flask_streaming.archive import Source as ZipSource
-from flask_streaming.archive import zip_parts
+from flask_streaming._archive import Source as ZipSource
+from flask_streaming._archive import zip_parts
+from flask_streaming._chunks import Chunks
+from flask_streaming._chunks import buffered
+from flask_streaming._chunks import close
+from flask_streaming._documents import Dumps
+from flask_streaming._documents import blocks
+from flask_streaming._documents import document_parts
+from flask_streaming._documents import lines
+from flask_streaming._tables import csv_parts
 from flask_streaming.broker import Subscription
-from flask_streaming.chunks import Chunks
-from flask_streaming.chunks import buffered
-from flask_streaming.chunks import close
-from flask_streaming.documents import Dumps
-from flask_streaming.documents import blocks
-from flask_streaming.documents import document_parts
-from flask_streaming.documents import lines
 from flask_streaming.events import PING
 from flask_streaming.events import ServerSentEvent
 from flask_streaming.events import live
@@ -47,7 +48,6 @@ from flask_streaming.extension import get_state
 from flask_streaming.extension import keep_context
 from flask_streaming.mailbox import Pump
 from flask_streaming.mailbox import Source
-from flask_streaming.tables import csv_parts
 from flask_streaming.templates import TemplateStream
 
 

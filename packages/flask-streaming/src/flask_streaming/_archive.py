@@ -15,7 +15,7 @@ from zipfile import ZIP_STORED
 from zipfile import ZipFile
 from zipfile import ZipInfo
 
-from flask_streaming.chunks import close
+from flask_streaming._chunks import close
 
 
 Source: TypeAlias = str | os.PathLike[str] | Iterable[bytes]

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 from typing import TypeAlias
 
-from flask_streaming.chunks import DELAY
+from flask_streaming._chunks import DELAY
 
 
 #: A function that encodes one value.
