@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flask_streaming._archive import Source
+from flask_streaming._archive import member_of
+from flask_streaming._archive import stored_size
 from flask_streaming._archive import zip_parts
 
 
-def opened(*args: Any, **kwargs: Any) -> zipfile.ZipFile:
+def parts_of(
+    members: Iterable[tuple[str, Source]], *, compress: bool = False
+) -> Iterator[bytes]:
+    """Write an archive."""
+    return zip_parts(starmap(member_of, members), compress=compress)
+
+
+def opened(
+    members: Iterable[tuple[str, Source]], *, compress: bool = False
+) -> zipfile.ZipFile:
     """Open the archive that the parts make."""
-    archive = zipfile.ZipFile(io.BytesIO(b"".join(zip_parts(*args, **kwargs))))
+    body = io.BytesIO(b"".join(parts_of(members, compress=compress)))
+    archive = zipfile.ZipFile(body)
     assert archive.testzip() is None
     return archive
 
@@ -26,15 +41,15 @@ def test_members(tmp_path: Path, compress: bool) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a" * 200_000)
     path.chmod(0o600)
-    members = [
+    members: list[tuple[str, Source]] = [
         ("path.bin", path),
-        ("text.bin", str(path)),
+        ("again.bin", path),
         ("ä/made.txt", (b"x" for _ in range(3))),
         ("empty", []),
     ]
     archive = opened(members, compress=compress)
     assert archive.namelist() == [name for name, _ in members]
-    assert archive.read("path.bin") == archive.read("text.bin") == b"a" * 200_000
+    assert archive.read("path.bin") == archive.read("again.bin") == b"a" * 200_000
     assert archive.read("ä/made.txt") == b"xxx"
     assert archive.read("empty") == b""
     assert archive.getinfo("path.bin").external_attr >> 16 & 0o777 == 0o600
@@ -49,20 +64,63 @@ def test_members(tmp_path: Path, compress: bool) -> None:
 def test_zip_slip(name: str) -> None:
     """A name that would leave the folder is refused."""
     with pytest.raises(ValueError, match="no relative path"):
-        list(zip_parts([(name, [b"x"])]))
+        list(parts_of([(name, [b"x"])]))
 
 
 def test_folder(tmp_path: Path) -> None:
     """A folder is no file."""
     with pytest.raises(IsADirectoryError, match="'name' is a folder"):
-        list(zip_parts([("name", tmp_path)]))
+        list(parts_of([("name", tmp_path)]))
 
 
 def test_bytes() -> None:
     """Bytes alone would be taken apart to numbers."""
     members: Any = [("name", b"content")]
-    with pytest.raises(TypeError, match="'name' is given as bytes: pass a list"):
-        list(zip_parts(members))
+    with pytest.raises(TypeError, match=r"^'name' is b'content': pass an iterable"):
+        list(parts_of(members))
+
+
+def test_text_is_no_path() -> None:
+    """Text of a visitor's never opens a file."""
+    members: Any = [("note.txt", "/etc/passwd")]
+    with pytest.raises(TypeError, match=r"^'note.txt' is given as text: pass"):
+        list(parts_of(members))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param([], id="none"),
+        pytest.param([("a", []), ("ä/ö", [b"x", b"yz"])], id="lists"),
+        pytest.param([(f"{n}", [b"x"]) for n in range(70_000)], id="many"),
+        pytest.param([("a", [bytes(1 << 20)] * 2040), ("b", [b"x"])], id="near-2-GiB"),
+        pytest.param([("a", [bytes(1 << 20)] * 2050), ("b", [b"x"])], id="above-2-GiB"),
+    ],
+)
+def test_stored_size(members: list[tuple[str, Source]]) -> None:
+    """The announced size is that of the archive, also where its fields grow."""
+    made = list(starmap(member_of, members))
+    assert stored_size(made) == sum(map(len, zip_parts(made)))
+
+
+def test_size_of_files(tmp_path: Path) -> None:
+    """Files have a size that is known; an iterator has none."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    file, unknown = member_of("a", path), member_of("b", iter([b"x"]))
+    assert stored_size([file]) == len(b"".join(zip_parts([file])))
+    assert stored_size([file, unknown]) is None
+
+
+@pytest.mark.parametrize("change", [b"ab", b"abcd"], ids=["shorter", "longer"])
+def test_file_that_changes(tmp_path: Path, change: bytes) -> None:
+    """A file that no longer has the announced size breaks the archive."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    member = member_of("a.txt", path)
+    path.write_bytes(change)
+    with pytest.raises(OSError, match=r"^'a.txt' changed its size while it was sent"):
+        list(zip_parts([member]))
 
 
 def test_failure_leaves_no_whole_archive() -> None:
@@ -77,7 +135,7 @@ def test_failure_leaves_no_whole_archive() -> None:
             closed.append(True)
 
     parts: list[bytes] = []
-    stream = zip_parts([("a", [b"x"]), ("b", source())])
+    stream = parts_of([("a", [b"x"]), ("b", source())])
     with pytest.raises(OSError, match="gone"):
         parts.extend(stream)
     with pytest.raises(zipfile.BadZipFile, match="not a zip file"):
@@ -87,6 +145,6 @@ def test_failure_leaves_no_whole_archive() -> None:
 
 def test_parts_are_small() -> None:
     """Nothing is kept back."""
-    parts = list(zip_parts([("a", (b"x" * 1000 for _ in range(100)))]))
+    parts = list(parts_of([("a", (b"x" * 1000 for _ in range(100)))]))
     assert max(map(len, parts)) < 2000
     assert len(parts) > 100

@@ -58,7 +58,21 @@ def test_slow_parts_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that comes after the delay takes along what waits."""
     clock = iter([0.0, 0.1, 0.6, 0.6, 0.7])
     monkeypatch.setattr(chunks, "monotonic", lambda: next(clock))
-    assert list(buffered("abc", delay=0.5)) == ["ab", "c"]
+    assert list(buffered(list("abc"), delay=0.5)) == ["ab", "c"]
+
+
+@pytest.mark.parametrize("wrong", ["abc", b"abc", 3], ids=["text", "bytes", "number"])
+def test_iterable_is_checked(wrong: Any) -> None:
+    """Text, whose parts are letters, and what is no iterable are refused at once."""
+    with pytest.raises(TypeError, match=f"^iterable is {wrong!r}: pass an iterable"):
+        buffered(wrong)
+
+
+def test_parts_are_checked() -> None:
+    """A part that is neither text nor bytes is named."""
+    parts: Any = [{"a": 1}]
+    with pytest.raises(TypeError, match=r"^A part is {'a': 1}: pass text or bytes"):
+        list(buffered(parts))
 
 
 def test_size_is_checked() -> None:

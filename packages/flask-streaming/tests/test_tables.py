@@ -86,7 +86,55 @@ def test_text_is_no_row() -> None:
         text(["abc"])
 
 
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([["a"], "hello"], TypeError, "A row is the text 'hello': pass cells"),
+        ([["a"], {"a": 1}], TypeError, "A row is a dict after rows of another kind"),
+        ([{"a": 1}, ["a"]], TypeError, "A row is a list after rows of another kind"),
+        ([b"a\n", 5], TypeError, "A row is 5: pass cells, mappings or bytes"),
+        ([b"a\n", ["a"]], TypeError, "A row is a list after rows of another kind"),
+        ([["a"], b"a"], TypeError, "A row is a bytes after rows of another kind"),
+        ([1], TypeError, "A row is 1: pass cells, mappings or bytes"),
+        ([{"a": 1}, {"a": 2, "b": 3}], ValueError, "A row has the key 'b', which the"),
+        ([{"a": 1}, {"b": 3}], ValueError, "A row has the key 'b', which the first"),
+    ],
+)
+def test_every_row_is_checked(
+    rows: list[Any], error: type[Exception], message: str
+) -> None:
+    """A row of another kind, or a key without a column, ends the table loudly."""
+    with pytest.raises(error, match=f"^{message}"):
+        text(rows)
+
+
+def test_missing_keys_are_empty() -> None:
+    """A mapping may lack a key, as for the standard library's writer."""
+    assert text([{"a": 1, "b": 2}, {"b": 3}]) == "a,b\r\n1,2\r\n,3\r\n"
+    assert text([{"b": 2, "c": 3}], ["a", "b"]) == "a,b\r\n,2\r\n"
+
+
+@pytest.mark.parametrize("header", ["id", b"id"])
+def test_header_is_no_text(header: Any) -> None:
+    """A header that is text is a mistake, not a header of letters."""
+    with pytest.raises(TypeError, match=r"^header is b?'id': pass a list of names"):
+        csv_parts([], header)
+
+
+@pytest.mark.parametrize("options", [{"escape_formulas": True}, {"delimiter": ";"}])
+def test_options_that_cannot_apply(options: dict[str, Any]) -> None:
+    """Blocks that are CSV already cannot be escaped or formatted."""
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name} cannot apply to rows of bytes"):
+        text([b"=HYPERLINK(1)\n"], **options)
+
+
+def test_format_of_a_header_before_bytes() -> None:
+    """A format applies to the header that is put before blocks in that format."""
+    assert text([b"1;2\n"], ["a", "b"], delimiter=";") == "a;b\r\n1;2\n"
+
+
 def test_wrong_format_fails_at_once() -> None:
     """A format that the CSV writer does not know fails before any row is read."""
     with pytest.raises(TypeError, match="colour"):
-        csv_parts([], colour="red")
+        csv_parts([], colour="red")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]

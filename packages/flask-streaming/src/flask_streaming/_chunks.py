@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import islice
 from time import monotonic
 from typing import Any
 from typing import AnyStr
+
+from ._iteration import iterated
 
 
 #: The size of the first chunk: small, so that the first byte leaves early.
@@ -60,7 +63,9 @@ class Chunks:
 
 
 def buffered(
-    iterable: Iterable[AnyStr], size: int = 65536, delay: float = DELAY
+    iterable: Iterable[AnyStr] | AsyncIterable[AnyStr],
+    size: int = 65536,
+    delay: float = DELAY,
 ) -> Iterator[AnyStr]:
     """Join many small parts to few chunks.
 
@@ -74,6 +79,7 @@ def buffered(
     """
     if size < 1:
         raise ValueError(f"size is {size!r}: set at least 1")
+    iterable = iterated("iterable", iterable)
     return Chunks(_joined(iterable, size, delay), iterable)
 
 
@@ -84,8 +90,15 @@ def _joined(iterable: Iterable[Any], size: int, delay: float) -> Iterator[Any]:
         parts.append(part)
         length += len(part)
         if length >= goal or monotonic() >= deadline:
-            yield part[:0].join(parts)
+            yield _whole(parts)
             parts.clear()
             length, goal, deadline = 0, min(2 * goal, size), monotonic() + delay
     if length:
-        yield parts[0][:0].join(parts)
+        yield _whole(parts)
+
+
+def _whole(parts: list[Any]) -> Any:
+    """Join parts, which are all text or all bytes."""
+    if not isinstance(parts[0], (str, bytes, bytearray)):
+        raise TypeError(f"A part is {repr(parts[0])[:40]}: pass text or bytes")
+    return parts[0][:0].join(parts)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Set
+from collections.abc import ValuesView
+from functools import partial
+from math import isfinite
 from time import monotonic
 from typing import Any
 from typing import TypeAlias
 
-from flask_streaming._chunks import DELAY
+from ._chunks import DELAY
 
 
 #: A function that encodes one value.
@@ -19,8 +24,9 @@ Dumps: TypeAlias = Callable[[Any], bytes]
 #: A function that encodes a block of items with such a function.
 Layout: TypeAlias = Callable[[Dumps, list[Any]], bytes]
 
-#: The goal for the bytes of a block, and its most items: more gain nothing.
-BLOCK_SIZE, BLOCK_ITEMS = 16384, 256
+#: The goal for the bytes of a block, and its most items: more gain nothing, and
+#: many fresh objects at once are work for the garbage collector.
+BLOCK_SIZE, BLOCK_ITEMS = 16384, 32
 
 
 def elements(dumps: Dumps, items: list[Any]) -> bytes:
@@ -65,6 +71,37 @@ def encoded(batch: list[Any], layout: Layout, encoders: Sequence[Dumps]) -> byte
     return layout(encoders[-1], batch)
 
 
+def encoder(default: Callable[[Any], Any]) -> Dumps:
+    """Return a function that encodes with the standard library, without spaces.
+
+    NaN and the infinities, which JSON lacks, are null, as with orjson.
+
+    :param default: makes something that JSON knows of what it does not.
+    """
+    encode = partial(json.JSONEncoder, separators=(",", ":"), allow_nan=False)
+    quick = encode(default=default).encode
+    careful = encode(default=lambda value: without_nan(default(value))).encode
+
+    def dumps(value: Any) -> bytes:
+        try:
+            return quick(value).encode()
+        except ValueError:
+            return careful(without_nan(value)).encode()
+
+    return dumps
+
+
+def without_nan(value: Any) -> Any:
+    """Return a value with None in the place of numbers that are not finite."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(each) for each in value]
+    return value
+
+
 def array_parts(items: Iterable[Any], encoders: Sequence[Dumps]) -> Iterator[bytes]:
     """Encode items as an array, which is closed only where all of them came."""
     separator = b"["
@@ -93,5 +130,10 @@ def document_parts(document: Any, encoders: Sequence[Dumps]) -> Iterator[bytes]:
 
 
 def is_streamed(value: object) -> bool:
-    """Tell whether a value of a document is an array item by item."""
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    """Return whether a value of a document is an array, written item by item.
+
+    Other iterables, such as models, are left to the function that encodes values.
+    """
+    return isinstance(value, (Iterator, Sequence, Set, ValuesView)) and not isinstance(
+        value, (str, bytes, bytearray, memoryview)
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import unicodedata
+from collections.abc import AsyncIterable
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -13,10 +12,12 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from functools import update_wrapper
+from itertools import starmap
 from typing import Any
-from typing import AnyStr
+from typing import ParamSpec
+from typing import TypeVar
+from typing import Unpack
 from typing import overload
-from urllib.parse import quote
 
 from flask import Flask
 from flask import Response
@@ -29,15 +30,23 @@ from flask.json.provider import DefaultJSONProvider
 from jinja2 import Template
 
 from flask_streaming import wire
+from flask_streaming._archive import Member
 from flask_streaming._archive import Source as ZipSource
+from flask_streaming._archive import member_of
+from flask_streaming._archive import stored_size
 from flask_streaming._archive import zip_parts
 from flask_streaming._chunks import Chunks
 from flask_streaming._chunks import buffered
 from flask_streaming._chunks import close
+from flask_streaming._disposition import content_disposition
 from flask_streaming._documents import Dumps
 from flask_streaming._documents import blocks
 from flask_streaming._documents import document_parts
+from flask_streaming._documents import encoder
 from flask_streaming._documents import lines
+from flask_streaming._iteration import can_start
+from flask_streaming._iteration import iterated
+from flask_streaming._tables import CsvFormat
 from flask_streaming._tables import csv_parts
 from flask_streaming.broker import Subscription
 from flask_streaming.events import PING
@@ -51,8 +60,8 @@ from flask_streaming.mailbox import Source
 from flask_streaming.templates import TemplateStream
 
 
-#: RFC 8187, section 3.2.1: the characters that need no percent sign.
-ATTR_CHARS = "!#$&+-.^_`|~"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _respond(
@@ -62,6 +71,7 @@ def _respond(
     download_name: str | None,
     etag: str | None,
     last_modified: datetime | None,
+    content_length: int | None = None,
 ) -> Response:
     """Return a response that streams, or one without a body where that is due.
 
@@ -70,7 +80,9 @@ def _respond(
     keep_context()
     response = current_app.response_class(mimetype=mimetype)
     if download_name is not None:
-        _set_download_name(response, download_name)
+        response.headers["Content-Disposition"] = content_disposition(
+            download_name, as_attachment=True
+        )
     if etag is not None:
         response.set_etag(etag)
     if last_modified is not None:
@@ -81,21 +93,15 @@ def _respond(
     if response.status_code != 200:
         close(*sources)
         return response
-    prime = request.method != "HEAD"
+    if content_length is not None:
+        response.content_length = content_length
+    prime = request.method != "HEAD" and can_start(*sources)
     response.response = Chunks(buffered(parts), *sources, prime=prime)
     return response
 
 
-def _set_download_name(response: Response, name: str) -> None:
-    simple = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    names = {"filename": simple}
-    if simple != name:
-        names["filename*"] = f"UTF-8''{quote(name, safe=ATTR_CHARS)}"
-    response.headers.set("Content-Disposition", "attachment", **names)
-
-
 def stream_csv(
-    rows: Iterable[Any],
+    rows: Iterable[Any] | AsyncIterable[Any],
     header: Sequence[object] | None = None,
     *,
     download_name: str | None = None,
@@ -103,12 +109,13 @@ def stream_csv(
     bom: bool = False,
     etag: str | None = None,
     last_modified: datetime | None = None,
-    **csv_fmtparams: Any,
+    **csv_fmtparams: Unpack[CsvFormat],
 ) -> Response:
     """Return rows as CSV.
 
-    :param rows: sequences of cells; or mappings, of which `header` (or the first
-        one) names the keys; or blocks of bytes that are CSV already.
+    :param rows: sequences of cells, mappings, or blocks of bytes that are CSV
+        already; one kind throughout. `header` selects the keys of mappings. Without
+        one, the first mapping names the keys of all, and another key is an error.
     :param header: the first line.
     :param download_name: save under this name instead of showing.
     :param escape_formulas: put ``'`` before text that a spreadsheet would execute.
@@ -118,6 +125,7 @@ def stream_csv(
     :param last_modified: the same by time.
     :param csv_fmtparams: what :func:`csv.writer` takes, such as ``delimiter=";"``.
     """
+    rows = iterated("rows", rows)
     parts = csv_parts(
         rows, header, escape_formulas=escape_formulas, bom=bom, **csv_fmtparams
     )
@@ -132,7 +140,7 @@ def stream_csv(
 
 
 def stream_json(
-    document: Iterable[Any],
+    document: Iterable[Any] | AsyncIterable[Any],
     *,
     download_name: str | None = None,
     etag: str | None = None,
@@ -146,7 +154,16 @@ def stream_json(
     :param document: an iterable, or such as ``{"items": iterable, "page": 1}``.
     :param download_name: as in :func:`stream_csv`, like the others.
     """
-    values = document.values() if isinstance(document, Mapping) else ()
+    document = iterated("document", document)
+    values: Iterable[object] = ()
+    if isinstance(document, Mapping):
+        document = {
+            key: iterated(repr(key), value)
+            if isinstance(value, AsyncIterable)
+            else value
+            for key, value in document.items()
+        }
+        values = document.values()
     return _respond(
         document_parts(document, _encoders()),
         document,
@@ -159,7 +176,7 @@ def stream_json(
 
 
 def stream_ndjson(
-    items: Iterable[Any],
+    items: Iterable[Any] | AsyncIterable[Any],
     *,
     download_name: str | None = None,
     etag: str | None = None,
@@ -169,6 +186,9 @@ def stream_ndjson(
 
     :param download_name: as in :func:`stream_csv`, like the others.
     """
+    if isinstance(items, Mapping):
+        raise TypeError("items is a mapping: pass an iterable of items, such as [item]")
+    items = iterated("items", items)
     return _respond(
         blocks(items, lines, _encoders()),
         items,
@@ -189,11 +209,7 @@ def _encoders() -> Sequence[Dumps]:
         # An item must stay on its line; in strings, a line end is escaped.
         return [lambda value: provider.dumps(value).encode().replace(b"\n", b"")]
     default = provider.default
-    # NaN is no JSON.
-    encode = json.JSONEncoder(
-        default=default, separators=(",", ":"), allow_nan=False
-    ).encode
-    encoders: list[Dumps] = [lambda value: encode(value).encode()]
+    encoders = [encoder(default)]
     try:
         import orjson
     except ImportError:
@@ -213,17 +229,26 @@ def stream_zip(
 ) -> Response:
     """Return files as a zip archive.
 
+    Where `members` is a list whose sizes are known (files, and lists of bytes) and
+    nothing is compressed, the response has a Content-Length.
+
     :param members: names, each with a file's path or an iterable of bytes.
     :param download_name: as in :func:`stream_csv`, like the others.
     :param compress: deflate the members. Pictures and films gain nothing by it.
     """
+    size = None
+    opened: Iterable[Member] = starmap(member_of, members)
+    if isinstance(members, Sequence):
+        opened = list(opened)
+        size = None if compress else stored_size(opened)
     return _respond(
-        zip_parts(members, compress=compress),
+        zip_parts(opened, compress=compress),
         members,
         mimetype="application/zip",
         download_name=download_name,
         etag=etag,
         last_modified=last_modified,
+        content_length=size,
     )
 
 
@@ -265,38 +290,38 @@ def _stream(template: Template, context: dict[str, Any]) -> TemplateStream:
 
 @overload
 def stream_with_context(
-    generator_or_function: Iterator[AnyStr],
-) -> Iterator[AnyStr]: ...
+    generator_or_function: Iterable[T] | AsyncIterable[T],
+) -> Iterator[T]: ...
 
 
 @overload
 def stream_with_context(
-    generator_or_function: Callable[..., Iterator[AnyStr]],
-) -> Callable[..., Iterator[AnyStr]]: ...
+    generator_or_function: Callable[P, Iterable[T] | AsyncIterable[T]],
+) -> Callable[P, Iterator[T]]: ...
 
 
 def stream_with_context(
-    generator_or_function: Iterator[Any] | Callable[..., Iterator[Any]],
+    generator_or_function: Iterable[Any] | AsyncIterable[Any] | Callable[..., Any],
 ) -> Iterator[Any] | Callable[..., Iterator[Any]]:
     """Keep the request's context while a generator runs.
 
     Use it on a generator, or as a decorator on a generator function. The context
     is torn down once, at the end of the response's body.
     """
-    if isinstance(generator_or_function, Iterable):
+    if isinstance(generator_or_function, (Iterable, AsyncIterable)):
         keep_context()
-        return iter(generator_or_function)
+        return iter(iterated("generator", generator_or_function))
     function = generator_or_function
 
     def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
         keep_context()
-        return function(*args, **kwargs)
+        return iter(iterated("the generator", function(*args, **kwargs)))
 
     return update_wrapper(wrapper, function)
 
 
 def event_stream(
-    events: Iterable[Any],
+    events: Iterable[Any] | AsyncIterable[Any],
     *,
     ping: float = 15,
     retry: int | None = None,
@@ -328,7 +353,7 @@ def event_stream(
         # It may need what the context holds. A subscription does not, and must not
         # keep a connection to the database for hours.
         keep_context()
-        source = Pump(events)
+        source = Pump(iterated("events", events))
     # It runs backwards: an iterable that waits for a subscription is woken by its end
     # alone. Both end before the context does.
     ending = ExitStack()
