@@ -19,12 +19,12 @@ from flask_streaming import BrokerError
 from flask_streaming import ServerSentEvent
 from flask_streaming import SetupError
 from flask_streaming import Streaming
-from flask_streaming.broker import MemoryBroker
-from flask_streaming.broker import Subscription
+from flask_streaming._memory import MemoryBroker
+from flask_streaming._memory import Subscription
+from flask_streaming._redis import RedisBroker
+from flask_streaming._redis import missed
+from flask_streaming._redis import position_of
 from flask_streaming.config import Config
-from flask_streaming.redis_broker import RedisBroker
-from flask_streaming.redis_broker import missed
-from flask_streaming.redis_broker import position_of
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -316,7 +316,7 @@ def test_reader_ends_when_nobody_listens(
     redis_broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader's thread goes away, and comes back when it is needed."""
-    monkeypatch.setattr("flask_streaming.redis_broker.BLOCK", 20)
+    monkeypatch.setattr("flask_streaming._redis.BLOCK", 20)
     for _ in range(2):
         with redis_broker.subscribe("news") as subscription:
             redis_broker.publish("news", "a")
@@ -369,7 +369,7 @@ def test_reader_outlives_an_outage(
             raise failure
         return real(*args, **kwargs)
 
-    monkeypatch.setattr("flask_streaming.redis_broker.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("flask_streaming._redis.RETRY_SECONDS", 0.001)
     monkeypatch.setattr(redis.Redis, "xread", xread)
     with redis_broker.subscribe("news") as subscription:
         redis_broker.publish("news", "a")
@@ -384,7 +384,7 @@ def test_redis_refuses(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What is wrong with a Redis that answers is named."""
-    monkeypatch.setattr("flask_streaming.redis_broker.BLOCK", 20)
+    monkeypatch.setattr("flask_streaming._redis.BLOCK", 20)
     commands = redis_broker._redis
     with redis_broker.subscribe("news"):
         commands.set("flask-streaming:news", "no stream")
@@ -529,7 +529,7 @@ def test_several_processes_are_warned_of(
 def test_fork_makes_a_new_broker(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was forked off does not go on with its parent's ids."""
     first = Streaming().publish("news", "a")
-    monkeypatch.setattr("flask_streaming.extension.os.getpid", lambda: -1)
+    monkeypatch.setattr("flask_streaming._extension.os.getpid", lambda: -1)
     assert Streaming().publish("news", "a").split("-")[0] != first.split("-")[0]
 
 

@@ -23,15 +23,15 @@ from flask.testing import FlaskClient
 
 from flask_streaming import ClientDisconnected
 from flask_streaming import Streaming
+from flask_streaming import _delivery as delivery
+from flask_streaming import _extension as extension
+from flask_streaming import _mailbox as mailbox
+from flask_streaming import _wire as wire
 from flask_streaming import client_disconnected
-from flask_streaming import delivery
 from flask_streaming import event_stream
-from flask_streaming import extension
-from flask_streaming import mailbox
 from flask_streaming import stream_csv
 from flask_streaming import stream_finished
 from flask_streaming import stream_with_context
-from flask_streaming import wire
 
 
 class Recorder:

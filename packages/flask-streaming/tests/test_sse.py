@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from flask_streaming import ServerSentEvent
 from flask_streaming import Streaming
 from flask_streaming import event_stream
-from flask_streaming.mailbox import Mailbox
-from flask_streaming.mailbox import Pump
+from flask_streaming._mailbox import Mailbox
+from flask_streaming._mailbox import Pump
 
 
 LINE = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))

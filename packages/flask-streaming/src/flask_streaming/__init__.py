@@ -1,23 +1,23 @@
 """Stream enormous or endless answers with constant memory."""
 
-from flask_streaming._chunks import buffered
-from flask_streaming.events import ServerSentEvent
-from flask_streaming.exceptions import BrokerError
-from flask_streaming.exceptions import ClientDisconnected
-from flask_streaming.exceptions import ConfigError
-from flask_streaming.exceptions import SetupError
-from flask_streaming.exceptions import StreamingError
-from flask_streaming.extension import Streaming
-from flask_streaming.extension import stream_finished
-from flask_streaming.responses import client_disconnected
-from flask_streaming.responses import event_stream
-from flask_streaming.responses import stream_csv
-from flask_streaming.responses import stream_json
-from flask_streaming.responses import stream_ndjson
-from flask_streaming.responses import stream_template
-from flask_streaming.responses import stream_template_string
-from flask_streaming.responses import stream_with_context
-from flask_streaming.responses import stream_zip
+from ._chunks import buffered
+from ._events import ServerSentEvent
+from ._extension import Streaming
+from ._extension import stream_finished
+from ._responses import client_disconnected
+from ._responses import event_stream
+from ._responses import stream_csv
+from ._responses import stream_json
+from ._responses import stream_ndjson
+from ._responses import stream_template
+from ._responses import stream_template_string
+from ._responses import stream_with_context
+from ._responses import stream_zip
+from .exceptions import BrokerError
+from .exceptions import ClientDisconnected
+from .exceptions import ConfigError
+from .exceptions import SetupError
+from .exceptions import StreamingError
 
 
 __all__ = [

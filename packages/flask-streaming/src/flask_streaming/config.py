@@ -9,7 +9,7 @@ from typing import Any
 from typing import Self
 from urllib.parse import urlsplit
 
-from flask_streaming.exceptions import ConfigError
+from .exceptions import ConfigError
 
 
 PREFIX = "STREAMING_"

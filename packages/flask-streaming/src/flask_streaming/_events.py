@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from flask_streaming.mailbox import Source
+from ._mailbox import Source
 
 
 #: Events start anew at these alone, not at every line end that Unicode knows.

@@ -10,9 +10,9 @@ from time import monotonic
 from typing import Any
 from typing import TypeAlias
 
-from flask_streaming import wire
-from flask_streaming._chunks import close
-from flask_streaming.exceptions import ClientDisconnected
+from . import _wire as wire
+from ._chunks import close
+from .exceptions import ClientDisconnected
 
 
 #: Look for the client at most this often, in seconds.

@@ -26,16 +26,16 @@ from flask.globals import app_ctx
 from flask.sessions import SecureCookieSession
 from werkzeug.wsgi import ClosingIterator
 
-from flask_streaming._chunks import close
-from flask_streaming.broker import MemoryBroker
-from flask_streaming.broker import Subscription
-from flask_streaming.config import PREFIX
-from flask_streaming.config import Config
-from flask_streaming.delivery import Delivery
-from flask_streaming.exceptions import ClientDisconnected
-from flask_streaming.exceptions import ConfigError
-from flask_streaming.exceptions import SetupError
-from flask_streaming.redis_broker import RedisBroker
+from ._chunks import close
+from ._delivery import Delivery
+from ._memory import MemoryBroker
+from ._memory import Subscription
+from ._redis import RedisBroker
+from .config import PREFIX
+from .config import Config
+from .exceptions import ClientDisconnected
+from .exceptions import ConfigError
+from .exceptions import SetupError
 
 
 if TYPE_CHECKING:

@@ -22,15 +22,15 @@ from typing import TypeAlias
 from uuid import uuid4
 from weakref import WeakSet
 
-from flask_streaming.broker import START
-from flask_streaming.broker import Position
-from flask_streaming.broker import Subscription
-from flask_streaming.broker import format_id
-from flask_streaming.broker import gap
-from flask_streaming.broker import parse_id
-from flask_streaming.config import Config
-from flask_streaming.events import ServerSentEvent
-from flask_streaming.exceptions import BrokerError
+from ._events import ServerSentEvent
+from ._memory import START
+from ._memory import Position
+from ._memory import Subscription
+from ._memory import format_id
+from ._memory import gap
+from ._memory import parse_id
+from .config import Config
+from .exceptions import BrokerError
 
 
 logger = logging.getLogger("flask_streaming")

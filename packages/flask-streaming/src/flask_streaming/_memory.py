@@ -16,9 +16,9 @@ from typing import Self
 from typing import TypeAlias
 from weakref import WeakSet
 
-from flask_streaming.config import Config
-from flask_streaming.events import ServerSentEvent
-from flask_streaming.mailbox import Mailbox
+from ._events import ServerSentEvent
+from ._mailbox import Mailbox
+from .config import Config
 
 
 #: Where an event stands: the two numbers of its id.

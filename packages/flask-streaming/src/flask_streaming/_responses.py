@@ -29,35 +29,35 @@ from flask import template_rendered
 from flask.json.provider import DefaultJSONProvider
 from jinja2 import Template
 
-from flask_streaming import wire
-from flask_streaming._archive import Member
-from flask_streaming._archive import Source as ZipSource
-from flask_streaming._archive import member_of
-from flask_streaming._archive import stored_size
-from flask_streaming._archive import zip_parts
-from flask_streaming._chunks import Chunks
-from flask_streaming._chunks import buffered
-from flask_streaming._chunks import close
-from flask_streaming._disposition import content_disposition
-from flask_streaming._documents import Dumps
-from flask_streaming._documents import blocks
-from flask_streaming._documents import document_parts
-from flask_streaming._documents import encoder
-from flask_streaming._documents import lines
-from flask_streaming._iteration import can_start
-from flask_streaming._iteration import iterated
-from flask_streaming._tables import CsvFormat
-from flask_streaming._tables import csv_parts
-from flask_streaming.broker import Subscription
-from flask_streaming.events import PING
-from flask_streaming.events import ServerSentEvent
-from flask_streaming.events import live
-from flask_streaming.extension import close_subscriptions
-from flask_streaming.extension import get_state
-from flask_streaming.extension import keep_context
-from flask_streaming.mailbox import Pump
-from flask_streaming.mailbox import Source
-from flask_streaming.templates import TemplateStream
+from . import _wire as wire
+from ._archive import Member
+from ._archive import Source as ZipSource
+from ._archive import member_of
+from ._archive import stored_size
+from ._archive import zip_parts
+from ._chunks import Chunks
+from ._chunks import buffered
+from ._chunks import close
+from ._disposition import content_disposition
+from ._documents import Dumps
+from ._documents import blocks
+from ._documents import document_parts
+from ._documents import encoder
+from ._documents import lines
+from ._events import PING
+from ._events import ServerSentEvent
+from ._events import live
+from ._extension import close_subscriptions
+from ._extension import get_state
+from ._extension import keep_context
+from ._iteration import can_start
+from ._iteration import iterated
+from ._mailbox import Pump
+from ._mailbox import Source
+from ._memory import Subscription
+from ._tables import CsvFormat
+from ._tables import csv_parts
+from ._templates import TemplateStream
 
 
 P = ParamSpec("P")

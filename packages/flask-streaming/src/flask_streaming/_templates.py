@@ -7,8 +7,8 @@ from itertools import islice
 
 from jinja2.environment import TemplateStream as Items
 
-from flask_streaming._chunks import buffered
-from flask_streaming._chunks import close
+from ._chunks import buffered
+from ._chunks import close
 
 
 class TemplateStream:

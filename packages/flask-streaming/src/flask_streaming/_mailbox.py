@@ -12,7 +12,7 @@ from typing import Generic
 from typing import Protocol
 from typing import TypeVar
 
-from flask_streaming._chunks import close
+from ._chunks import close
 
 
 T = TypeVar("T")
