@@ -1,3 +1,3 @@
 """The harness's fixtures, for the workspace's tests and every package's."""
 
-pytest_plugins = ["harness.fixtures"]
+pytest_plugins = ["harness.fixtures", "harness.compatibility"]

@@ -23,6 +23,8 @@ WORKSPACE = nox.project.load_toml("pyproject.toml")
 PACKAGES = tuple(sorted(path.name for path in (ROOT / "packages").iterdir()))
 # A deprecation met by a test is a failure, in development mode too.
 STRICT_PYTHON = ("python", "-W", "error", "-X", "dev")
+# Beside other extensions, and on every server.
+SUITES = ("tests/coexistence", "tests/servers")
 
 
 def group(name: str) -> list[str]:
@@ -76,6 +78,22 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def coexistence(session: nox.Session) -> None:
+    """Run all five beside other extensions and on every server.
+
+    ``nox -s coexistence -- --refresh`` files what fails, and makes the page of it.
+    """
+    install_workspace(session, "tests", "coexistence")
+    pytest = (*STRICT_PYTHON, "-m", "pytest")
+    if "--refresh" in session.posargs:
+        session.run(*pytest, *SUITES, *session.posargs, success_codes=[0, 1])
+        page = "--compatibility=docs/compatibility.md"
+        session.run("pytest", *SUITES, "--collect-only", "-q", page, silent=True)
+    else:
+        session.run(*pytest, "tests/test_compatibility.py", *SUITES, *session.posargs)
+
+
+@nox.session
 @nox.parametrize("package", PACKAGES)
 def isolated(session: nox.Session, package: str) -> None:
     """Run a package's own tests on its wheel, with nothing else installed."""
@@ -118,7 +136,7 @@ def typecheck(session: nox.Session) -> None:
         source = f"packages/{package}/src"
         session.run("mypy", source, tests, "--exclude", "/servers/")
         session.run("mypy", f"{tests}/servers", env={"MYPYPATH": tests})
-    session.run("mypy", "tests", "demo")
+    session.run("mypy", "--explicit-package-bases", "tests", "demo")
     session.run("pyright")
 
 
