@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from blinker import Namespace
+from flask import Blueprint
 from flask import Flask
 from flask import Response
 from flask import current_app
@@ -55,6 +56,15 @@ SUBSCRIPTIONS_CLOSED = "flask_streaming.subscriptions_closed"
 #: `response`, `bytes`, `chunks`, `seconds` and `exception`, which is None where all
 #: was sent and a :exc:`ClientDisconnected` where the client left.
 stream_finished = Namespace().signal("stream-finished")
+
+
+#: Serves the browser's side of live events, ``events.js``.
+_client = Blueprint(
+    "flask_streaming",
+    __name__,
+    static_folder="static",
+    static_url_path="/flask-streaming",
+)
 
 
 @dataclass(slots=True)
@@ -110,6 +120,7 @@ class Streaming:
             _require_redis(config.redis_url)
         app.extensions["streaming"] = _State(config, _Brokers(config))
         request_finished.connect(_deliver, app)
+        app.register_blueprint(_client)
 
     def publish(self, channel: str, data: Any, event: str | None = None) -> str:
         """Send an event to all who listen to a channel.

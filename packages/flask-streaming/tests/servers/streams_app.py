@@ -13,7 +13,6 @@ from typing import Any
 
 from flask import Flask
 from flask import Response
-from flask import abort
 from flask import g
 from flask import request
 
@@ -32,6 +31,8 @@ app.config.from_prefixed_env()
 streaming = Streaming(app)
 #: What happened, in order. A number in a dictionary is not safe between threads.
 happened: list[str] = []
+#: How often an answer of each status was asked for.
+answers: Counter[int] = Counter()
 
 
 @app.teardown_request
@@ -199,7 +200,7 @@ def count_down() -> Response:
     """Count from the last number that the client saw; break, or end with a 204."""
     last = int(request.headers.get("Last-Event-ID", "0"))
     if last >= 6:
-        abort(204)
+        return Response(status=204)
 
     def generate() -> Iterator[Any]:
         from flask_streaming import ServerSentEvent
@@ -231,6 +232,21 @@ def get_counts() -> dict[str, int]:
         "threads": threading.active_count(),
         "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
     }
+
+
+@app.get("/refuse/<int:status>")
+def refuse(status: int) -> Response:
+    """Answer with a status until the test asks for an event."""
+    answers[status] += 1
+    if answers[status] < 3 or status < 500:
+        return Response("no", status, {"Retry-After": "0"})
+    return event_stream(iter(["back"]))
+
+
+@app.get("/silent")
+def silent() -> Response:
+    """Send an event and then nothing, as a connection that died does."""
+    return event_stream(streaming.subscribe("silent"), ping=3600)
 
 
 @app.get("/page")
