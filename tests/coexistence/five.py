@@ -64,13 +64,13 @@ class Five:
 
     def add_views(self, app: Flask) -> None:
         """Add the views that every application of the suite has."""
-        app.add_url_rule("/page", view_func=self.page)
-        app.add_url_rule("/download", view_func=self.download)
-        app.add_url_rule("/upload", view_func=self.upload, methods=["POST"])
-        app.add_url_rule("/rows.csv", view_func=self.rows)
-        app.add_url_rule("/broken.csv", view_func=self.broken)
-        app.add_url_rule("/broken", view_func=self.broken_generator)
-        app.add_url_rule("/events", view_func=self.events)
+        app.add_url_rule("/page", "five_page", self.page)
+        app.add_url_rule("/download", "five_download", self.download)
+        app.add_url_rule("/upload", "five_upload", self.upload, methods=["POST"])
+        app.add_url_rule("/rows.csv", "five_rows", self.rows)
+        app.add_url_rule("/broken.csv", "five_broken", self.broken)
+        app.add_url_rule("/broken", "five_broken_generator", self.broken_generator)
+        app.add_url_rule("/events", "five_events", self.events)
 
     @cache_for(minutes=1)
     def page(self) -> str:
@@ -88,9 +88,10 @@ class Five:
         )
         return sent
 
-    def upload(self) -> str:
-        """Store a file."""
-        return self.store.Provider().save(request.files["file"]).relative_url()
+    def upload(self) -> Response:
+        """Store a file and return its URL."""
+        file = self.store.Provider().save(request.files["file"])
+        return Response(file.relative_url(), mimetype="text/plain")
 
     def rows(self) -> Response:
         """Stream a table that needs the request until its end."""
