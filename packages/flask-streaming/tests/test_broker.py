@@ -1,16 +1,15 @@
-"""What the two brokers have in common, and what is theirs alone."""
+"""The contract of a subscription, which both brokers keep, and what is theirs alone."""
 
 from __future__ import annotations
 
 import gc
-import logging
-import sys
 import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
+from typing import TypeAlias
 
 import pytest
 from flask import Flask
@@ -19,38 +18,32 @@ from flask_streaming import BrokerError
 from flask_streaming import ServerSentEvent
 from flask_streaming import SetupError
 from flask_streaming import Streaming
+from flask_streaming._history import Position
 from flask_streaming._memory import MemoryBroker
-from flask_streaming._memory import Subscription
 from flask_streaming._redis import RedisBroker
-from flask_streaming._redis import missed
-from flask_streaming._redis import position_of
+from flask_streaming._subscription import Subscription
 from flask_streaming.config import Config
 
 
+Broker: TypeAlias = MemoryBroker | RedisBroker
+Make: TypeAlias = Callable[..., Broker]
+
+
 @pytest.fixture(params=["memory", "redis"])
-def config(request: pytest.FixtureRequest) -> Config:
-    """The configuration of each broker."""
+def make(request: pytest.FixtureRequest) -> Make:
+    """Make one of the two brokers, with settings."""
     if request.param == "memory":
-        return Config(queue_size=5)
+        return lambda **values: MemoryBroker(Config(**values))
     pytest.importorskip("redis")
     pytest.importorskip("harness")
-    return Config(redis_url=request.getfixturevalue("redis_url"), queue_size=5)
+    url = request.getfixturevalue("redis_url")
+    return lambda **values: RedisBroker(Config(redis_url=url, **values))
 
 
 @pytest.fixture
-def broker(config: Config) -> Iterator[MemoryBroker | RedisBroker]:
-    """Each broker."""
-    if config.redis_url is None:
-        yield MemoryBroker(config)
-    else:
-        yield from connected(config)
-
-
-def connected(config: Config) -> Iterator[RedisBroker]:
-    """Make a broker, and close its connections in the end."""
-    broker = RedisBroker(config)
-    yield broker
-    broker._redis.connection_pool.disconnect()
+def broker(make: Make) -> Broker:
+    """One of the two brokers."""
+    return make()
 
 
 def texts(events: list[ServerSentEvent] | None) -> list[str | None]:
@@ -60,22 +53,33 @@ def texts(events: list[ServerSentEvent] | None) -> list[str | None]:
 
 
 def read(subscription: Subscription, count: int) -> list[ServerSentEvent]:
-    """Read as many events."""
-    return list(islice(subscription, count))
+    """Read as many events, each within seconds."""
+    found: list[ServerSentEvent] = []
+    while len(found) < count:
+        received = subscription.receive(10)
+        assert received, f"after {texts(found)} came {received}"
+        found += received
+    assert len(found) == count
+    return found
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline, "it did not come true"
         time.sleep(0.001)
 
 
-def test_from_now_on(broker: MemoryBroker | RedisBroker) -> None:
+def publish(broker: Broker, *texts: str, channel: str = "news") -> list[str]:
+    """Publish texts and return their ids."""
+    return [broker.publish(channel, text) for text in texts]
+
+
+def test_from_now_on(broker: Broker) -> None:
     """A subscription has what is published after it, on its own channel, in order."""
-    broker.publish("news", "old")
-    with broker.subscribe("news") as news, broker.subscribe("news") as again:
+    publish(broker, "old")
+    with broker.subscribe(["news"]) as news, broker.subscribe(["news"]) as again:
         ids = [broker.publish("news", str(number), "number") for number in range(3)]
         broker.publish("sport", "other")
         expected = [ServerSentEvent(str(n), "number", ids[n]) for n in range(3)]
@@ -83,74 +87,270 @@ def test_from_now_on(broker: MemoryBroker | RedisBroker) -> None:
         assert news.receive(0) == []
 
 
-def test_resume(broker: MemoryBroker | RedisBroker) -> None:
+def test_first_position(broker: Broker) -> None:
+    """A client that has seen no event yet resumes at the position it began with."""
+    publish(broker, "old")
+    with broker.subscribe(["news"]) as subscription:
+        position = subscription.position
+    assert position is not None
+    publish(broker, "a", "b")
+    with broker.subscribe(["news"], str(position)) as subscription:
+        assert subscription.position == position
+        assert texts(read(subscription, 2)) == ["a", "b"]
+
+
+def test_rendered_position(broker: Broker) -> None:
+    """Between a page and its subscription nothing is lost."""
+    publish(broker, "old")
+    position = broker.position()
+    publish(broker, "new")
+    with broker.subscribe(["news", "empty"], str(position)) as subscription:
+        assert texts(read(subscription, 1)) == ["new"]
+
+
+def test_resume(broker: Broker) -> None:
     """A client that comes back gets what it missed, once, and then what comes."""
-    ids = [broker.publish("news", str(number)) for number in range(4)]
-    with broker.subscribe("news", ids[1]) as subscription:
-        broker.publish("news", "4")
-        assert [event.data for event in read(subscription, 3)] == ["2", "3", "4"]
-    with broker.subscribe("news", ids[3]) as subscription:
-        assert [event.data for event in read(subscription, 1)] == ["4"]
+    ids = publish(broker, "0", "1", "2", "3")
+    with broker.subscribe(["news"], ids[1]) as subscription:
+        publish(broker, "4")
+        assert texts(read(subscription, 3)) == ["2", "3", "4"]
+    with broker.subscribe(["news"], ids[3]) as subscription:
+        assert texts(read(subscription, 1)) == ["4"]
+
+
+def test_several_channels(broker: Broker) -> None:
+    """One stream has the events of all its channels in order; one id resumes them."""
+    names = ["a", "b", "quiet"]
+    with broker.subscribe(names) as subscription:
+        ids = [broker.publish("ab"[number % 2], str(number)) for number in range(6)]
+        seen = read(subscription, 6)
+    assert [event.id for event in seen] == ids
+    for last in range(6):
+        with broker.subscribe(names, ids[last]) as subscription:
+            missed = [str(number) for number in range(last + 1, 6)]
+            assert texts(read(subscription, len(missed))) == missed
+            assert subscription.receive(0) == []
 
 
 @pytest.mark.parametrize(
-    "last_id", ["1-1", "x", "0-0", "9" * 30 + "-1", "18446744073709551615-1", "١-1"]
-)
-def test_unknown_id(broker: MemoryBroker | RedisBroker, last_id: str) -> None:
-    """An id of another process, or none of ours, is told, with all that is known."""
-    *_, last = [broker.publish("news", str(number)) for number in range(3)]
-    with broker.subscribe("news", last_id) as subscription:
+    "last_id",
+    [
+        "1-1", "x", "0-0", "00000000-1", "00000000-1~", "9" * 30 + "-1",
+        "1-18446744073709551615", "00000000-9999999999999999", "١-1",
+    ],
+)  # fmt: skip
+def test_unknown_id(broker: Broker, last_id: str) -> None:
+    """A foreign id is told as a gap, with all that is known."""
+    last = publish(broker, "0", "1", "2")[-1]
+    with broker.subscribe(["news"], last_id) as subscription:
+        assert subscription.position is None
         events = read(subscription, 4)
     assert (events[0].event, events[0].data) == ("gap", last_id)
-    assert [event.data for event in events[1:]] == ["0", "1", "2"]
-    with broker.subscribe("news", events[0].id) as subscription:
-        assert [event.data for event in read(subscription, 3)] == ["0", "1", "2"]
-    with broker.subscribe("news", last) as subscription:
+    assert texts(events[1:]) == ["0", "1", "2"]
+    with broker.subscribe(["news"], events[0].id) as subscription:
+        assert texts(read(subscription, 3)) == ["0", "1", "2"]
+    with broker.subscribe(["news"], last) as subscription:
         assert subscription.receive(0) == []
 
 
-def test_channel_without_events(broker: MemoryBroker | RedisBroker) -> None:
-    """On a channel of which nothing is known, an id is told as unknown."""
-    with broker.subscribe("empty", "5-5") as subscription:
+def test_id_from_the_future(broker: Broker) -> None:
+    """A number that was not given yet is of a history that was lost."""
+    last = Position.parse(publish(broker, "a")[0])
+    assert last is not None
+    later = str(last._replace(number=last.number + 10**9))
+    with broker.subscribe(["news"], later) as subscription:
+        assert texts(read(subscription, 2)) == [later, "a"]
+
+
+def test_channel_without_events(broker: Broker) -> None:
+    """On a channel of which nothing is known, a foreign id is told as a gap."""
+    with broker.subscribe(["empty"], "5-5") as subscription:
         assert read(subscription, 1)[0].event == "gap"
         broker.publish("empty", "a")
-        assert [event.data for event in read(subscription, 1)] == ["a"]
+        assert texts(read(subscription, 1)) == ["a"]
 
 
-def test_slow_client(broker: MemoryBroker | RedisBroker) -> None:
-    """A client that does not read is cut off, and resumes without a loss."""
-    with broker.subscribe("news") as subscription:
-        for number in range(20):
-            broker.publish("news", str(number))
-        wait_until(lambda: subscription._mailbox._ended)
-        seen = list(subscription)
-    assert texts(seen) == ["0", "1", "2", "3", "4"]
-    with broker.subscribe("news", seen[-1].id) as subscription:
-        assert texts(subscription.receive(0)) == [
-            str(number) for number in range(5, 20)
-        ]
+@pytest.mark.parametrize("how", ["now", "position", "foreign-position"])
+def test_history_that_a_client_may_have(broker: Broker, how: str) -> None:
+    """What came before the allowed position is a gap where there was something."""
+    first = publish(broker, "secret")[0]
+    position = broker.position()
+    assert position is not None
+    publish(broker, "a")
+    after = ["a"] if how == "position" else []
+    allowed: dict[str, bool | Position] = {
+        "now": False, "position": position, "foreign-position": Position("0" * 8, 1),
+    }  # fmt: skip
+    for last_id in ("0-0", str(position._replace(number=0)), first):
+        with broker.subscribe(["news"], last_id, allowed[how]) as subscription:
+            told = ["gap"] * (last_id != first or how != "position")
+            publish(broker, "b")
+            seen = read(subscription, len(told) + len(after) + 1)
+            assert [event.event for event in seen[: len(told)]] == told
+            assert texts(seen[len(told) :]) == [*after, "b"]
+            after = [*after, "b"] if how == "position" else []
 
 
-def test_closed_subscription(broker: MemoryBroker | RedisBroker) -> None:
+def test_nothing_was_missed_before_what_is_allowed(broker: Broker) -> None:
+    """A client that misses nothing is told no gap, also where nothing is allowed."""
+    last = publish(broker, "a")[0]
+    with broker.subscribe(["news"], last, history=False) as subscription:
+        publish(broker, "b")
+        assert texts(read(subscription, 1)) == ["b"]
+
+
+def test_burst(broker: Broker) -> None:
+    """More events at once than any queue holds cut nobody who is within the history."""
+    with broker.subscribe(["news"]) as subscription:
+        expected = [str(number) for number in range(1000)]
+        publish(broker, *expected)
+        assert texts(read(subscription, 1000)) == expected
+
+
+def test_falling_behind(make: Make) -> None:
+    """A reader that falls behind the window is told, and goes on."""
+    broker = make(history=10)
+    with broker.subscribe(["news"]) as subscription:
+        count = 1000
+        ids = publish(broker, *map(str, range(count)))
+        wait_until(lambda: broker.head >= Position.parse(ids[-1]).number)  # type: ignore[union-attr]
+        seen: list[ServerSentEvent] = []
+        while not seen or seen[-1].data != str(count - 1):
+            seen += subscription.receive(10) or []
+        assert seen[0].event == "gap"
+        first = count - len(seen) + 1
+        assert texts(seen[1:]) == [str(number) for number in range(first, count)]
+        assert first > 1
+
+
+def test_history_is_bounded(make: Make) -> None:
+    """Events are kept up to the configured number; a gap says what was dropped."""
+    broker = make(history=3)
+    ids = publish(broker, "0", "1", "2", "3", "4")
+    assert texts(read(broker.subscribe(["news"], ids[1]), 3)) == ["2", "3", "4"]
+    told = read(broker.subscribe(["news"], ids[0]), 4)
+    assert texts(told) == [ids[0], "2", "3", "4"]
+    assert texts(read(broker.subscribe(["news"], told[0].id), 3)) == ["2", "3", "4"]
+
+
+def test_no_history(make: Make) -> None:
+    """Where none is kept, all who listen get everything; a resume is a gap."""
+    broker = make(history=0)
+    with broker.subscribe(["news"]) as subscription:
+        ids = publish(broker, *map(str, range(200)))
+        assert len(read(subscription, 200)) == 200
+    assert texts(read(broker.subscribe(["news"], ids[-2]), 1)) == [ids[-2]]
+    assert broker.subscribe(["news"], ids[-1]).receive(0) == []
+
+
+def test_end(broker: Broker) -> None:
+    """A channel that ends says so, and its streams are over."""
+    with broker.subscribe(["job"]) as subscription:
+        broker.publish("job", "a")
+        last = broker.publish("job", "done", "end", end=10)
+        assert [event.event for event in read(subscription, 2)] == [None, "end"]
+        assert subscription.receive(10) is None
+        assert subscription.over
+    assert broker.subscribe(["job"], last).over
+    for last_id in (None, "x"):
+        with broker.subscribe(["job"], last_id) as late:
+            assert not late.over
+            assert [event.event for event in late][-1] == "end"
+    broker.publish("job", "again")
+    with broker.subscribe(["job"], last) as subscription:
+        assert texts(read(subscription, 1)) == ["again"]
+
+
+def test_end_of_one_of_several(broker: Broker) -> None:
+    """A stream goes on while one of its channels does."""
+    with broker.subscribe(["job", "news"]) as subscription:
+        last = broker.publish("job", "", "end", end=0)
+        publish(broker, "a")
+        assert texts(read(subscription, 2)) == ["", "a"]
+    with broker.subscribe(["job", "news"], last) as subscription:
+        assert texts(read(subscription, 1)) == ["a"]
+        broker.publish("news", "", "end", end=0)
+        assert texts(read(subscription, 1)) == [""]
+        assert subscription.receive(10) is None
+
+
+def test_end_without_history(broker: Broker) -> None:
+    """When a channel's events are dropped, its end is still known."""
+    ids = [broker.publish("job", str(number)) for number in range(3)]
+    last = broker.publish("job", "done", "end", end=0)
+    assert broker.subscribe(["job"], last).over
+    assert texts(read(broker.subscribe(["job"], ids[2]), 1)) == ["done"]
+    assert texts(read(broker.subscribe(["job"], ids[1]), 2)) == [ids[1], "done"]
+
+
+def test_published_once(broker: Broker) -> None:
+    """An event with a key that the history has is not published again."""
+    first = broker.publish("news", "a", key="order 7\n")
+    assert broker.publish("news", "a", key="order 7\n") == first
+    assert broker.publish("news", "a", key="order 8") != first
+    with broker.subscribe(["news"], "x") as subscription:
+        assert texts(read(subscription, 3)) == ["x", "a", "a"]
+
+
+def test_closed_subscription(broker: Broker) -> None:
     """A closed subscription ends, and closing it again does nothing."""
-    subscription = broker.subscribe("news")
+    subscription = broker.subscribe(["news"])
     subscription.close()
     subscription.close()
-    broker.publish("news", "a")
+    publish(broker, "a")
     assert list(subscription) == []
 
 
-def test_event_is_checked_where_it_is_published(
-    broker: MemoryBroker | RedisBroker,
-) -> None:
+def test_closed_by_another_thread(broker: Broker) -> None:
+    """Who waits is woken by the end."""
+    subscription = broker.subscribe(["news"])
+    threading.Timer(0.05, subscription.close).start()
+    assert subscription.receive(10) is None
+
+
+def test_receive_waits(broker: Broker) -> None:
+    """A reader wakes with the event."""
+    subscription = broker.subscribe(["news"])
+    threading.Timer(0.05, broker.publish, ["news", "a"]).start()
+    assert texts(subscription.receive(10)) == ["a"]
+
+
+def test_mark_moves_on(broker: Broker) -> None:
+    """On a quiet channel the position follows what is said on others."""
+    with broker.subscribe(["quiet", "news"]) as subscription:
+        before = subscription.mark
+        publish(broker, "a")
+        read(subscription, 1)
+        after = subscription.mark
+    assert before is not None
+    assert after is not None
+    assert before < after
+    with broker.subscribe(["quiet", "news"], str(after)) as subscription:
+        assert subscription.receive(0) == []
+
+
+def test_event_is_checked_where_it_is_published(broker: Broker) -> None:
     """A type of two lines is the publisher's error, not every listener's."""
     with pytest.raises(ValueError, match="event is 'a\\\\nb': it must be one line"):
         broker.publish("news", "x", "a\nb")
 
 
-def test_abandoned_subscription(broker: MemoryBroker | RedisBroker) -> None:
+@pytest.mark.parametrize(
+    "data", ["", "a\nb\r\nc", "\u2028é", "\ud83d"[:0], "0 1 2 3\n"]
+)
+@pytest.mark.parametrize("event", [None, "", "=x", "-"])
+def test_text_is_intact(broker: Broker, data: str, event: str | None) -> None:
+    """Every text and type arrives as it was."""
+    with broker.subscribe(["a b:c\n"]) as subscription:
+        last = broker.publish("a b:c\n", data, event)
+        assert read(subscription, 1) == [ServerSentEvent(data, event, last)]
+    with broker.subscribe(["a b:c\n"], "x") as subscription:
+        assert read(subscription, 2)[1] == ServerSentEvent(data, event, last)
+
+
+def test_abandoned_subscription(broker: Broker) -> None:
     """A subscription that nobody closes does not stay."""
-    subscription = broker.subscribe("news")
+    subscription = broker.subscribe(["news"])
     channel: Any = next(iter(broker._channels.values()))
     assert len(channel.subscribers) == 1
     del subscription
@@ -162,34 +362,38 @@ class CollectingLock:
     """A lock under which garbage is always collected."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        self._lock = threading.RLock()
 
     def __enter__(self) -> None:
-        self.acquire()
+        self._lock.acquire()
         gc.collect()
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        gc.collect()
+        self._lock.release()
 
 
+@pytest.mark.parametrize("what", ["closes", "publishes", "subscribes"])
 def test_collected_under_the_lock(
-    broker: MemoryBroker | RedisBroker, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """A generator may be closed by the very thread that works on the channels."""
+    """A generator may end in the very thread that works on the channels."""
     ended = []
 
     def listen() -> Iterator[None]:
-        with broker.subscribe("news"):
+        with broker.subscribe(["news"]):
             try:
                 yield
             finally:
+                if what == "publishes":
+                    broker.publish("other", "bye")
+                if what == "subscribes":
+                    broker.subscribe(["other"]).close()
                 ended.append(True)
 
     def work() -> None:
-        with broker.subscribe("news") as subscription:
-            broker.publish("news", "a")
+        with broker.subscribe(["news"]) as subscription:
+            publish(broker, "a")
             assert texts(read(subscription, 1)) == ["a"]
         ended.append(True)
 
@@ -202,28 +406,49 @@ def test_collected_under_the_lock(
     wait_until(lambda: len(ended) == 2)
 
 
-def test_closed_while_publishing() -> None:
-    """What is closed then leaves with the next event at the latest."""
+def test_many_threads(broker: Broker) -> None:
+    """Readers of several channels see everything in order, whoever publishes."""
+    names, count = ["a", "b", "c"], 200
+    with broker.subscribe(names) as subscription:
+        threads = [
+            threading.Thread(
+                target=lambda name=name: publish(
+                    broker, *(f"{name}{n}" for n in range(count)), channel=name
+                )
+            )
+            for name in names
+        ]
+        for thread in threads:
+            thread.start()
+        seen: list[ServerSentEvent] = []
+        while len(seen) < 3 * count:
+            seen += subscription.receive(10) or []
+        for thread in threads:
+            thread.join(10)
+    numbers = [Position.parse(event.id or "") for event in seen]
+    assert numbers == sorted(numbers)  # type: ignore[type-var]
+    for name in names:
+        its = [event.data for event in seen if str(event.data).startswith(name)]
+        assert its == [f"{name}{n}" for n in range(count)]
+
+
+# What is the memory's alone.
+
+
+def test_published_while_publishing() -> None:
+    """A publication within another comes after it, for everybody."""
     broker = MemoryBroker(Config())
-    subscription = broker.subscribe("quiet")
-    with broker._lock:
-        subscription.close()
-    broker.publish("news", "a")
-    assert broker._channels.keys() == {"news"}
+    subscription = broker.subscribe(["news"])
+    inner: list[str] = []
 
+    def nested() -> None:
+        if not inner:
+            inner.append("")
+            inner[0] = broker.publish("news", "inner")
 
-def test_history_is_bounded() -> None:
-    """Events are kept up to the configured number; what was dropped is told."""
-    broker = MemoryBroker(Config(history=3))
-    ids = [broker.publish("news", str(number)) for number in range(5)]
-    assert texts(broker.subscribe("news", ids[1]).receive(0)) == ["2", "3", "4"]
-    gap = broker.subscribe("news", ids[0]).receive(0)
-    assert texts(gap) == [ids[0], "2", "3", "4"]
-    assert texts(broker.subscribe("news", (gap or [])[0].id).receive(0)) == [
-        "2",
-        "3",
-        "4",
-    ]
+    subscription.listen(nested)
+    outer = broker.publish("news", "outer")
+    assert [event.id for event in subscription.receive(0) or []] == [outer, inner[0]]
 
 
 def test_unused_channels_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,256 +457,64 @@ def test_unused_channels_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     broker = MemoryBroker(Config(history_seconds=60))
     last = broker.publish("news", "a")
-    kept = broker.subscribe("kept")
-    silent = broker.subscribe("silent")
+    kept = broker.subscribe(["kept"])
+    silent = broker.subscribe(["silent"])
     first = broker.publish("kept", "b")
     now[0] += 100
     for name in ("w", "x", "y", "z"):
         broker.publish(name, "c")
     assert broker._channels.keys() == {"kept", "silent", "w", "x", "y", "z"}
     assert silent.receive(0) == []
-    assert texts(kept.receive(0)) == ["b"]
-    assert texts(broker.subscribe("news", last).receive(0)) == [last]
-    assert broker.subscribe("kept", broker.publish("kept", "d")).receive(0) == []
-    assert texts(broker.subscribe("kept", first).receive(0)) == ["d"]
+    assert texts(broker.subscribe(["news"], last).receive(0)) == [last]
+    latest = broker.publish("kept", "d")
+    assert [it.event for it in read(kept, 2)] == ["gap", None]
+    assert broker.subscribe(["kept"], latest).receive(0) == []
+    assert texts(broker.subscribe(["kept"], first).receive(0)) == ["d"]
 
 
 def test_visitors_do_not_fill_the_memory() -> None:
     """Listening to many channels on which nothing is said leaves nothing behind."""
     broker = MemoryBroker(Config())
     for number in range(100):
-        broker.subscribe(str(number)).close()
+        broker.subscribe([str(number)]).close()
     assert broker._channels == {}
-    subscription = broker.subscribe("x")
+    subscription = broker.subscribe(["x"])
     broker._channels.clear()
     subscription.close()
 
 
+def test_ended_channels_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 500 channels that have ended no more than the ends is left."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    broker = MemoryBroker(Config())
+    for number in range(500):
+        for _ in range(10):
+            broker.publish(f"job:{number}", "x" * 100)
+        broker.publish(f"job:{number}", "", "end", end=10)
+    now[0] += 11
+    broker.publish("news", "a")
+    entries = [len(it.window.entries) for it in broker._channels.values()]
+    assert entries == [1] * 501
+
+
 def test_an_hour_of_events_in_flat_memory() -> None:
     """180,000 events, 50 a second for an hour, leave no more than the history."""
-    broker = MemoryBroker(Config())
-    subscription = broker.subscribe("news")
+    import sys
 
-    def publish(count: int) -> int:
+    broker = MemoryBroker(Config())
+    subscription = broker.subscribe(["news"])
+
+    def work(count: int) -> int:
         for number in range(count):
             broker.publish("news", f"{number:0100}")
             if number % 50 == 0:
-                subscription.receive(0)
+                while subscription.receive(0):
+                    pass
         return sys.getallocatedblocks()
 
-    before = publish(2_000)
-    assert publish(180_000) - before < 1000
-
-
-def test_receive_waits() -> None:
-    """A reader wakes with the event."""
-    broker = MemoryBroker(Config())
-    subscription = broker.subscribe("news")
-    threading.Timer(0.05, broker.publish, ["news", "a"]).start()
-    assert texts(subscription.receive(10)) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("oldest", "last", "expected"),
-    [
-        (None, (5, 5), ((0, 0), True)),
-        ("7-2", (7, 2), ((7, 2), False)),
-        ("7-2", (7, 1), ((7, 1), False)),
-        ("7-2", (7, 0), ((7, 1), True)),
-        ("7-0", (6, 2**64 - 1), ((6, 2**64 - 1), False)),
-        ("7-0", (6, 9), ((6, 2**64 - 1), True)),
-        ("7-2", (8, 0), ((8, 0), False)),
-        ("7-2", (8, 1), ((7, 1), True)),
-        ("7-2", None, ((7, 1), True)),
-    ],
-    ids=[
-        "empty", "first", "before-first", "earlier", "before-round",
-        "earlier-round", "last", "future", "foreign",
-    ],
-)  # fmt: skip
-def test_where_a_resume_begins(oldest: Any, last: Any, expected: Any) -> None:
-    """What Redis still has of a stream decides whether something may be missing."""
-    assert missed(oldest, (8, 0), last) == expected
-
-
-@pytest.fixture
-def redis_broker(request: pytest.FixtureRequest) -> Iterator[RedisBroker]:
-    """A broker on an empty Redis."""
-    pytest.importorskip("redis")
-    pytest.importorskip("harness")
-    yield from connected(Config(redis_url=request.getfixturevalue("redis_url")))
-
-
-def test_reader_ends_when_nobody_listens(
-    redis_broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reader's thread goes away, and comes back when it is needed."""
-    monkeypatch.setattr("flask_streaming._redis.BLOCK", 20)
-    for _ in range(2):
-        with redis_broker.subscribe("news") as subscription:
-            redis_broker.publish("news", "a")
-            assert texts(read(subscription, 1)) == ["a"]
-            reader = redis_broker._reader
-            assert reader is not None
-            redis_broker._unsubscribe("unknown", Subscription(1))
-        reader.join(10)
-        assert not reader.is_alive()
-        assert redis_broker._reader is None
-
-
-def test_foreign_entries_are_skipped(
-    redis_broker: RedisBroker, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What another program wrote there is no reason to stop."""
-    with redis_broker.subscribe("news") as subscription:
-        redis_broker._redis.xadd("flask-streaming:news", {"data": "a", "event": "\n"})
-        redis_broker._redis.xadd("flask-streaming:news", {"other": "a"})
-        redis_broker._redis.xadd("flask-streaming:news", {b"\xff": b"\xff"})
-        redis_broker.publish("news", "b")
-        assert texts(read(subscription, 1)) == ["b"]
-    assert caplog.text.count("is no event") == 3
-
-
-def test_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
-    """Publishing is an error; a subscription ends, so that the client comes back."""
-    pytest.importorskip("redis")
-    broker = RedisBroker(Config(redis_url="redis://127.0.0.1:1/0"))
-    with pytest.raises(BrokerError, match="Redis did not take the event"):
-        broker.publish("news", "a")
-    with caplog.at_level(logging.WARNING, "flask_streaming"):
-        assert list(broker.subscribe("news")) == []
-    assert "Redis is away, a client will have to come back" in caplog.text
-
-
-def test_reader_outlives_an_outage(
-    redis_broker: RedisBroker,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The reader tries again until Redis answers, and says so once."""
-    import redis
-
-    real = redis.Redis.xread
-    failures = iter([redis.ConnectionError("away")] * 3)
-
-    def xread(*args: Any, **kwargs: Any) -> Any:
-        for failure in failures:
-            raise failure
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr("flask_streaming._redis.RETRY_SECONDS", 0.001)
-    monkeypatch.setattr(redis.Redis, "xread", xread)
-    with redis_broker.subscribe("news") as subscription:
-        redis_broker.publish("news", "a")
-        # There may have been more, in a stream that is gone.
-        assert texts(read(subscription, 2)) == ["0-0", "a"]
-    assert caplog.text.count("Redis is away, clients wait") == 1
-
-
-def test_redis_refuses(
-    redis_broker: RedisBroker,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """What is wrong with a Redis that answers is named."""
-    monkeypatch.setattr("flask_streaming._redis.BLOCK", 20)
-    commands = redis_broker._redis
-    with redis_broker.subscribe("news"):
-        commands.set("flask-streaming:news", "no stream")
-        wait_until(lambda: "Redis refuses, clients wait: WRONGTYPE" in caplog.text)
-        assert list(redis_broker.subscribe("news")) == []
-        assert "Redis refuses, a client will have to come back: WRONG" in caplog.text
-        commands.delete("flask-streaming:news")
-    commands.config_set("requirepass", "secret")
-    try:
-        assert list(RedisBroker(redis_broker._config).subscribe("news")) == []
-    finally:
-        commands.config_set("requirepass", "")
-    assert "authenticat" in caplog.text.lower()
-    assert "Redis is away" not in caplog.text
-
-
-def lose(broker: RedisBroker, last: str) -> None:
-    """Delete the stream, and wait until no entry of a new one can have an old id."""
-    broker._redis.delete("flask-streaming:news")
-    wait_until(lambda: time.time() * 1000 >= position_of(last)[0] + 1)
-
-
-def test_reader_knows_of_a_break(redis_broker: RedisBroker) -> None:
-    """A connection that breaks while it waits may hide that a stream is gone."""
-    commands = redis_broker._redis
-    # The readers of tests before end a little later.
-    others = {it["id"] for it in commands.client_list()}
-
-    def reading() -> list[str]:
-        blocked = [it["id"] for it in commands.client_list() if it["flags"] == "b"]
-        return [number for number in blocked if number not in others]
-
-    with redis_broker.subscribe("news") as subscription:
-        first = redis_broker.publish("news", "first")
-        assert texts(read(subscription, 1)) == ["first"]
-        wait_until(lambda: len(reading()) == 1)
-        lose(redis_broker, first)
-        commands.client_kill_filter(_id=reading()[0])
-        redis_broker.publish("news", "second")
-        assert texts(read(subscription, 2)) == [first, "second"]
-
-
-@pytest.mark.parametrize(
-    ("history", "count", "cut", "expires", "told"),
-    [
-        (50, 400, False, False, True),
-        (50, 400, True, False, True),
-        (2000, 1500, False, False, False),
-        (2000, 1500, True, False, False),
-        (50, 10, True, True, True),
-        (1, 1, False, False, False),
-    ],
-    ids=["behind", "cut", "behind-in-time", "cut-in-time", "expired", "shortest"],
-)
-def test_reader_that_missed_events(
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    history: int,
-    count: int,
-    cut: bool,
-    expires: bool,
-    told: bool,
-) -> None:
-    """A connected client is told when Redis dropped events before they were read."""
-    redis = pytest.importorskip("redis")
-    pytest.importorskip("harness")
-    redis_url = request.getfixturevalue("redis_url")
-    real = redis.Redis.xread
-    go, failures = threading.Event(), [redis.ConnectionError("cut")] * cut
-
-    def held(reading: Any, cursors: dict[str, str], **kwargs: Any) -> Any:
-        if cursors["flask-streaming:news"] != "0-0":
-            assert go.wait(20)
-            if failures:
-                raise failures.pop()
-        return real(reading, cursors, **kwargs)
-
-    config = Config(redis_url=redis_url, history=history, queue_size=5000)
-    brokers = connected(config)
-    broker = next(brokers)
-    monkeypatch.setattr(redis.Redis, "xread", held)
-    with broker.subscribe("news") as subscription:
-        first = broker.publish("news", "first")
-        assert texts(read(subscription, 1)) == ["first"]
-        if expires:
-            lose(broker, first)
-        ids = [broker.publish("news", str(number)) for number in range(count)]
-        kept = broker._redis.xlen("flask-streaming:news") - (not told)
-        go.set()
-        seen = read(subscription, told + kept)
-    assert [event.id for event in seen[told:]] == ids[-kept:]
-    assert (kept < count) == (told and not expires)
-    if told:
-        assert (seen[0].event, seen[0].data) == ("gap", first)
-        with broker.subscribe("news", seen[0].id) as resumed:
-            assert read(resumed, kept) == seen[1:]
-    assert next(brokers, None) is None
+    before = work(2_000)
+    assert work(180_000) - before < 1000
 
 
 @pytest.fixture
@@ -494,26 +527,60 @@ def app() -> Iterator[Flask]:
 
 
 def test_extension(app: Flask) -> None:
-    """Publishing needs no request; data that is no text is sent as JSON."""
+    """Publishing needs no request; data that is not text is sent as JSON."""
     streaming = Streaming()
     with streaming.subscribe("news") as subscription:
         ids = [streaming.publish("news", "a"), streaming.publish("news", {"b": 1}, "x")]
-        assert read(subscription, 2) == [
+        assert list(islice(subscription, 2)) == [
             ServerSentEvent("a", None, ids[0]),
             ServerSentEvent('{"b": 1}', "x", ids[1]),
         ]
 
 
 def test_last_event_id(app: Flask) -> None:
-    """In a request, the client's header says where to go on."""
+    """In a request, the header says where to go on, then the query."""
     streaming = Streaming()
     first = streaming.publish("news", "a")
-    streaming.publish("news", "b")
+    second = streaming.publish("news", "b")
     with app.test_request_context(headers={"Last-Event-ID": first}):
         assert texts(streaming.subscribe("news").receive(0)) == ["b"]
         other = streaming.subscribe("news", last_event_id="1-1")
         assert texts(other.receive(0)) == ["1-1", "a", "b"]
+    with app.test_request_context(f"/?last_event_id={first}"):
+        assert texts(streaming.subscribe("news").receive(0)) == ["b"]
+    headers = {"Last-Event-ID": second}
+    with app.test_request_context(f"/?last_event_id={first}", headers=headers):
+        assert streaming.subscribe("news").receive(0) == []
     assert streaming.subscribe("news").receive(0) == []
+
+
+def test_position_and_history(app: Flask) -> None:
+    """A page's position serves as the last id, and as a limit of the history."""
+    streaming = Streaming()
+    streaming.publish("news", "a")
+    position = streaming.position()
+    streaming.publish("news", "b")
+    found = streaming.subscribe("news", last_event_id="0-0", history=position)
+    assert texts(found.receive(0)) == ["0-0", "b"]
+    with pytest.raises(ValueError, match="history is 'x': pass True, False, or what"):
+        streaming.subscribe("news", history="x")
+
+
+def test_end_of_a_channel(app: Flask) -> None:
+    """The extension ends a channel with what it is to say."""
+    streaming = Streaming()
+    with streaming.subscribe("job") as subscription:
+        streaming.close("job", {"ok": True})
+        assert [(it.event, it.data) for it in subscription] == [("end", '{"ok": true}')]
+    with pytest.raises(ValueError, match="keep is -1: set seconds, 0 or more"):
+        streaming.close("job", keep=-1)
+
+
+@pytest.mark.parametrize("names", [(), ("a", 5)], ids=["none", "number"])
+def test_channels_are_names(app: Flask, names: Any) -> None:
+    """Listening to nothing, or to what is not a name, is an error."""
+    with pytest.raises(TypeError, match="pass the name of at least one"):
+        Streaming().subscribe(*names)
 
 
 def test_several_processes_are_warned_of(
@@ -529,17 +596,34 @@ def test_several_processes_are_warned_of(
 def test_fork_makes_a_new_broker(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was forked off does not go on with its parent's ids."""
     first = Streaming().publish("news", "a")
-    monkeypatch.setattr("flask_streaming._extension.os.getpid", lambda: -1)
+    monkeypatch.setattr("flask_streaming._state.os.getpid", lambda: -1)
     assert Streaming().publish("news", "a").split("-")[0] != first.split("-")[0]
 
 
-def test_redis_by_configuration(app: Flask) -> None:
-    """The URL chooses the broker."""
-    pytest.importorskip("redis")
+def test_redis_by_configuration() -> None:
+    """The URL chooses the broker, and so does a function that makes a client."""
+    redis = pytest.importorskip("redis")
     app = Flask(__name__)
     app.config["STREAMING_REDIS_URL"] = "redis://127.0.0.1:1/0"
     Streaming(app)
-    assert isinstance(app.extensions["streaming"].brokers.current(), RedisBroker)
+    assert isinstance(app.extensions["streaming"].broker, RedisBroker)
+    app = Flask(__name__)
+    Streaming(app, redis=lambda: redis.Redis(port=1))
+    assert isinstance(app.extensions["streaming"].broker, RedisBroker)
+    with pytest.raises(TypeError, match="pass a function that returns a client"):
+        Streaming(redis=redis.Redis(port=1))
+
+
+def test_redis_is_away() -> None:
+    """Publishing is an error; a subscription ends, so that the client comes back."""
+    pytest.importorskip("redis")
+    broker = RedisBroker(Config(redis_url="redis://127.0.0.1:1/0"))
+    with pytest.raises(BrokerError, match="Redis did not take the event"):
+        broker.publish("news", "a")
+    assert broker.position() is None
+    subscription = broker.subscribe(["news"])
+    assert list(subscription) == []
+    assert subscription.position is None
 
 
 def test_setup(app: Flask) -> None:

@@ -56,6 +56,6 @@ def test_events(client: FlaskClient) -> None:
     """An event that is published arrives."""
     with client.get("/events") as response:
         parts: Any = iter(response.response)
-        assert next(parts) == b":\n\n"
+        assert b"\nevent: position\n" in next(parts)
         client.post("/news", data="Hello")
         assert next(parts).endswith(b"\ndata: Hello\n\n")

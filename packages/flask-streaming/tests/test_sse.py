@@ -99,6 +99,35 @@ def test_nothing_breaks_out_of_its_line(values: Any, message: str) -> None:
         ServerSentEvent("x", **values)
 
 
+@pytest.mark.parametrize("retry", [1.5, True, "1"])
+def test_retry_is_a_whole_number(retry: Any) -> None:
+    """A client ignores a time that is not written in digits."""
+    with pytest.raises(TypeError, match=r"retry is .*: it must be an int, in ms"):
+        ServerSentEvent("x", retry=retry)
+
+
+def test_end_is_answered_with_204(app: Flask) -> None:
+    """A client that has seen the end of its channels is told to stop."""
+    with app.test_request_context():
+        streaming = Streaming()
+        last = streaming.close("job")
+        subscription = streaming.subscribe("job", last_event_id=last)
+        assert event_stream(subscription).status_code == 204
+        late = streaming.subscribe("job")
+        with event_stream(late) as response:
+            assert [part for part in response.response if b"event: end" in part]
+
+
+def test_no_position_before_a_gap(app: Flask) -> None:
+    """A gap that was not told yet must not be hidden by a position."""
+    with app.test_request_context():
+        subscription = Streaming().subscribe("news", last_event_id="x")
+        with event_stream(subscription, duration=0.1) as response:
+            first, second, *_ = response.response
+    assert first == b":\n\n"
+    assert b"event: gap\n" in second
+
+
 @pytest.mark.parametrize("name", ["data", "event", "id", "comment"])
 def test_fields_are_text(name: str) -> None:
     """A number for an id, or data to be sent as JSON, is told where it is made."""
@@ -179,7 +208,11 @@ def test_duration(app: Flask) -> None:
         subscription = Streaming().subscribe("silence")
         with event_stream(subscription, duration=0.05) as response:
             started = time.monotonic()
-            assert set(response.response) == {b":\n\n"}
+            first, *rest = response.response
+            assert first == b"id: %s\nevent: position\ndata: \n\n" % (
+                str(subscription.position).encode()
+            )
+            assert set(rest) <= {b":\n\n"}
             assert 0.05 <= time.monotonic() - started < 5
 
 

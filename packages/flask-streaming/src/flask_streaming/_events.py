@@ -51,6 +51,8 @@ class ServerSentEvent:
         # ID buffer": a client would ignore such an id.
         if self.id is not None and (LINE_END.search(self.id) or "\0" in self.id):
             raise ValueError(f"id is {self.id!r}: it must be one line without NUL")
+        if self.retry is not None and type(self.retry) is not int:
+            raise TypeError(f"retry is {self.retry!r}: it must be an int, in ms")
         if self.retry is not None and self.retry < 0:
             raise ValueError(f"retry is {self.retry!r}: it must be at least 0 ms")
 

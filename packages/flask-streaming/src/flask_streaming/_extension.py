@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import weakref
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
-from dataclasses import field
-from threading import Lock
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -29,14 +25,15 @@ from werkzeug.wsgi import ClosingIterator
 
 from ._chunks import close
 from ._delivery import Delivery
+from ._history import Position
 from ._memory import MemoryBroker
-from ._memory import Subscription
-from ._redis import RedisBroker
-from .config import PREFIX
+from ._setup import refuse_twice
+from ._state import NAME
+from ._state import State
+from ._state import get_state
+from ._subscription import Subscription
 from .config import Config
 from .exceptions import ClientDisconnected
-from .exceptions import ConfigError
-from .exceptions import SetupError
 
 
 if TYPE_CHECKING:
@@ -67,33 +64,6 @@ _client = Blueprint(
 )
 
 
-@dataclass(slots=True)
-class _Brokers:
-    """The broker of this process: a fork must not share ids, sockets or threads."""
-
-    config: Config
-    process: int = 0
-    broker: MemoryBroker | RedisBroker | None = None
-    warned: bool = False
-    lock: Lock = field(default_factory=Lock)
-
-    def current(self) -> MemoryBroker | RedisBroker:
-        with self.lock:
-            if self.broker is None or self.process != os.getpid():
-                remote = self.config.redis_url is not None
-                self.broker = (RedisBroker if remote else MemoryBroker)(self.config)
-                self.process = os.getpid()
-            return self.broker
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What the extension knows of one app."""
-
-    config: Config
-    brokers: _Brokers
-
-
 class Streaming:
     """Streams that are fast, bounded and honest.
 
@@ -101,9 +71,19 @@ class Streaming:
     complete, one whose client left is closed, and both are reported.
 
     :param app: set the extension up on this app at once.
+    :param redis: return a client of Redis, in place of ``STREAMING_REDIS_URL``. Called
+        twice in each process: the second one waits for events. A client that waits
+        less for an answer than for ever needs retries switched off.
     """
 
-    def __init__(self, app: Flask | None = None) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, redis: Callable[[], Any] | None = None
+    ) -> None:
+        if redis is not None and not callable(redis):
+            raise TypeError(
+                f"redis is {redis!r}: pass a function that returns a client"
+            )
+        self._redis = redis
         if app is not None:
             self.init_app(app)
 
@@ -113,62 +93,112 @@ class Streaming:
         :raises ConfigError: for a wrong configuration value.
         :raises SetupError: when the app has the extension already.
         """
-        if "streaming" in app.extensions:
-            raise SetupError(f"flask-streaming is already set up on {app.name!r}")
+        refuse_twice(app, NAME, "Streaming")
         config = Config.from_mapping(app.config)
-        if config.redis_url is not None:
-            _require_redis(config.redis_url)
-        app.extensions["streaming"] = _State(config, _Brokers(config))
+        if config.redis_url is not None or self._redis is not None:
+            _require_redis(config)
+        app.extensions[NAME] = State(config, self._redis)
         request_finished.connect(_deliver, app)
         app.register_blueprint(_client)
 
-    def publish(self, channel: str, data: Any, event: str | None = None) -> str:
+    def publish(
+        self,
+        channel: str,
+        data: Any,
+        event: str | None = None,
+        *,
+        key: str | None = None,
+    ) -> str:
         """Send an event to all who listen to a channel.
 
         :param data: text, sent as it is; anything else is sent as JSON.
         :param event: the type of the event.
+        :param key: publish once only: where the channel's history has an event with
+            this key, return its id.
+        :return: the event's id.
+        :raises BrokerError: when Redis does not take it; publish it again with the
+            same key, as it may have arrived.
+        """
+        broker = get_state().broker
+        return broker.publish(channel, _text(data), event, key=key)
+
+    def close(self, channel: str, data: Any = "", *, keep: float = 10) -> str:
+        """End a channel by an event of the type ``end``, and free its history.
+
+        Streams that listen to nothing else are over; who comes back after having seen
+        the end is answered with a 204. To publish again opens the channel again.
+
+        :param data: what the event says, as in :meth:`publish`.
+        :param keep: seconds for which clients that were cut can still fetch the last
+            events.
         :return: the event's id.
         :raises BrokerError: when Redis does not take it.
         """
-        broker = get_state().brokers.current()
-        text = data if isinstance(data, str) else current_app.json.dumps(data)
-        return broker.publish(channel, text, event)
+        if keep < 0:
+            raise ValueError(f"keep is {keep!r}: set seconds, 0 or more")
+        return get_state().broker.publish(channel, _text(data), "end", end=keep)
+
+    def position(self) -> str:
+        """Return where all channels stand now, for a page to be rendered.
+
+        A client that subscribes with it as ``last_event_id`` misses nothing of what is
+        published in between. Take it before you query what the page shows.
+
+        :return: an empty string where Redis is unreachable.
+        """
+        found = get_state().broker.position()
+        return "" if found is None else str(found)
 
     def subscribe(
-        self, channel: str, *, last_event_id: str | None = None
+        self,
+        *channels: str,
+        last_event_id: str | None = None,
+        history: bool | str = True,
     ) -> Subscription:
-        """Listen to a channel, from now on, or from where the client left off.
+        """Listen to channels, from now on, or from where the client left off.
 
-        Where events that the client missed are not known any more, the first event
-        is of the type ``gap``, and then come all that are still known.
+        Where events that the client missed are not known any more, it is sent one of
+        the type ``gap``, and all that are still known.
 
-        :param last_event_id: the last event the client saw; in a request, its
-            header ``Last-Event-ID`` where this is None.
+        :param last_event_id: the last event the client saw. In a request, where this is
+            None, its header ``Last-Event-ID``, or ``last_event_id`` in its query.
+        :param history: whether the client may have events from before it connected;
+            a position: those after it.
         """
+        if not channels or not all(isinstance(name, str) for name in channels):
+            raise TypeError(f"channels are {channels!r}: pass the name of at least one")
+        allowed = _allowed(history)
+        names = list(dict.fromkeys(channels))
         state = get_state()
         if not has_request_context():
-            return state.brokers.current().subscribe(channel, last_event_id)
+            return state.broker.subscribe(names, last_event_id, allowed)
         _warn_of_processes(state)
-        last_event_id = last_event_id or request.headers.get("Last-Event-ID")
-        subscription = state.brokers.current().subscribe(channel, last_event_id)
+        # The header is newer: a browser that reconnects repeats the query.
+        last_event_id = (
+            last_event_id
+            or request.headers.get("Last-Event-ID")
+            or request.args.get("last_event_id")
+        )
+        subscription = state.broker.subscribe(names, last_event_id, allowed)
         request.environ.setdefault(SUBSCRIPTIONS, []).append(subscription)
         if SUBSCRIPTIONS_CLOSED in request.environ:
             subscription.close()
         return subscription
 
 
-def get_state() -> _State:
-    """Return the state of the current app.
+def _text(data: Any) -> str:
+    return data if isinstance(data, str) else current_app.json.dumps(data)
 
-    :raises SetupError: when the extension is not set up on it.
-    """
-    state: _State | None = current_app.extensions.get("streaming")
-    if state is None:
-        raise SetupError(
-            f"flask-streaming is not set up on {current_app.name!r}: call "
-            "Streaming().init_app(app) first"
+
+def _allowed(history: bool | str) -> bool | Position:
+    if isinstance(history, bool):
+        return history
+    position = Position.parse(history)
+    if position is None:
+        raise ValueError(
+            f"history is {history!r}: pass True, False, or what position() returned"
         )
-    return state
+    return position
 
 
 def keep_context() -> None:
@@ -183,20 +213,17 @@ def close_subscriptions(environ: WSGIEnvironment) -> None:
     close(*environ.get(SUBSCRIPTIONS, ()))
 
 
-def _require_redis(url: str) -> None:
+def _require_redis(config: Config) -> None:
     try:
         import redis  # noqa: F401
     except ImportError as error:
         remedy = "install the client: pip install flask-streaming[redis]"
-        key = f"{PREFIX}REDIS_URL"
-        raise ConfigError(key, url, remedy, secret="@" in url) from error
+        raise config.error("redis_url", config.redis_url, remedy) from error
 
 
-def _warn_of_processes(state: _State) -> None:
-    brokers = state.brokers
+def _warn_of_processes(state: State) -> None:
     several = request.environ.get("wsgi.multiprocess", False)
-    if several and state.config.redis_url is None and not brokers.warned:
-        brokers.warned = True
+    if several and isinstance(state.broker, MemoryBroker) and state.warn_once():
         logger.warning(
             "The server runs several processes, and events reach the clients of one "
             "only: set STREAMING_REDIS_URL, or run one process with many threads"

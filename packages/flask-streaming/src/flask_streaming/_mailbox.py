@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable
 from contextvars import copy_context
-from threading import Condition
-from threading import Thread
 from typing import Any
 from typing import Generic
 from typing import Protocol
@@ -44,7 +43,7 @@ class Mailbox(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._items: deque[T] = deque()
-        self._changed = Condition()
+        self._changed = threading.Condition()
         self._ended = False
 
     def offer(self, item: T) -> bool:
@@ -99,7 +98,7 @@ class Pump:
         self._error: BaseException | None = None
         # Now, not in the thread: it is the caller's request that it belongs to.
         context = copy_context()
-        self._thread: Thread | None = Thread(
+        self._thread: threading.Thread | None = threading.Thread(
             target=context.run, args=(self._run,), name="streaming-pump", daemon=True
         )
 

@@ -1,285 +1,574 @@
-"""Events between processes, by Redis Streams.
+"""Events between processes, by Redis.
 
-An entry's id is the event's id. Each process has one reader, a thread with one
-connection that waits for all channels at once; it ends when nobody listens.
+Publishing is one script: it appends to the channel's stream and tells all processes by
+Pub/Sub (see `_scripts.py`). Each process has one reader, a thread with one connection,
+which ends when nobody listens. A subscriber's channels are subscribed to first; then
+what came before is fetched, and what comes in between is in both.
+
+What was lost is noticed
+
+* at each event, which names the one before it in its channel,
+* when the reader's connection broke: everything since its last number is fetched,
+* at each subscription and each new connection, which compare the server's replication
+  id with the one of the epoch. A restart without a complete append-only file, a
+  restored snapshot, a failover and FLUSHALL begin a new epoch, and clients of the old
+  one are told a gap. Where the user may not ask (INFO), the client's event
+  is all that is looked for.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
-from functools import partial
-from threading import Lock
-from threading import Thread
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from secrets import token_hex
 from typing import Any
-from typing import TypeAlias
-from uuid import uuid4
-from weakref import WeakSet
+from typing import NamedTuple
+from typing import TypeVar
+from typing import cast
 
+from . import _scripts as scripts
+from ._connect import client_of
+from ._connect import database_of
 from ._events import ServerSentEvent
-from ._memory import START
-from ._memory import Position
-from ._memory import Subscription
-from ._memory import format_id
-from ._memory import gap
-from ._memory import parse_id
+from ._history import Entry
+from ._history import Position
+from ._history import Window
+from ._history import entry_of
+from ._history import opening
+from ._subscription import BUFFER
+from ._subscription import SLACK
+from ._subscription import Channel
+from ._subscription import Subscription
 from .config import Config
 from .exceptions import BrokerError
 
 
 logger = logging.getLogger("flask_streaming")
 
-Entries: TypeAlias = Iterable[tuple[str, Mapping[str, str]]]
+T = TypeVar("T")
 
-#: How long the reader waits at a time, in milliseconds, and how many entries of a
-#: channel it takes at once.
-BLOCK, COUNT = 5000, 1000
+#: How long the reader waits for an answer at a time, in seconds.
+POLL_SECONDS = 0.25
+#: How often it makes sure that the connection lives and that positions are fresh.
+TICK_SECONDS = 5.0
 RETRY_SECONDS = 0.25
-TIMEOUT = 10.0
+#: Channels that are fetched, or subscribed to, in one step.
+BATCH = 200
 
 
-def position_of(entry_id: str) -> Position:
-    """Return the position of an entry."""
-    return parse_id(entry_id) or START
+def text_of(value: Any) -> str:
+    """Return text, whether or not the client decodes answers."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def decoded(entries: Entries) -> Iterator[tuple[Position, ServerSentEvent]]:
-    """Return the events that entries hold, without those that are none."""
-    for entry_id, fields in entries:
-        try:
-            event = ServerSentEvent(fields["data"], fields.get("event"), entry_id)
-        except (KeyError, ValueError) as error:
-            logger.warning("The entry %s is no event: %r", entry_id, error)
-        else:
-            yield position_of(entry_id), event
+class Message(NamedTuple):
+    """An entry as the scripts write it."""
+
+    before: int
+    epoch: str
+    entry: Entry
 
 
-def before(entry_id: str) -> Position:
-    """Return the last position before an entry."""
-    first, sequence = position_of(entry_id)
-    return (first, sequence - 1) if sequence else (first - 1, 2**64 - 1)
+def parse(line: Any, channel: str) -> Message | None:
+    """Return what a script wrote, or None for what it did not."""
+    try:
+        head, kind, data = text_of(line).split("\n", 2)
+        number, before, epoch, token, ends = head.split(" ")
+        position = str(Position(epoch, int(number)))
+        event = ServerSentEvent(data, kind[1:] if kind else None, position)
+        end = channel if ends == "end" else ""
+        return Message(int(before), epoch, entry_of(int(number), event, end, token))
+    except ValueError as error:
+        logger.warning("An entry of %r is not an event: %s", channel, error)
+        return None
 
 
-def missed(
-    oldest: str | None, newest: Position, last: Position | None
-) -> tuple[Position, bool]:
-    """Return where a resume begins, and whether events before it may be missing.
+class Fetched(NamedTuple):
+    """What Redis knows of some channels."""
 
-    :param oldest: the first entry that is left, if there is one.
-    :param last: the client's last event; None for an id that is not ours.
+    epoch: str
+    server: str
+    head: int
+    windows: list[Window]
+    known: bool
+
+
+def window_of(answer: Sequence[Any], name: str, oldest: int) -> Window:
+    """Return what is known of a channel.
+
+    :param answer: the entries from a number on, the last one, and the end.
+    :param oldest: events up to here have expired.
     """
-    begin = START if oldest is None else before(oldest)
-    # An older id may be of a stream that has expired: what came after it is unknown.
-    if oldest is None or last is None or not begin <= last <= newest:
-        return begin, True
-    return last, False
+    lines, last, end = answer
+    found = [each for line in lines if (each := parse(line, name))]
+    entries = [each.entry for each in found]
+    if found:
+        return Window(min(found[0].before, found[0].entry.number), entries)
+    newest = parse(last[0], name) if last else None
+    if newest is not None:
+        ends = newest.entry.ends
+        return Window(newest.before if ends else 0, [newest.entry] if ends else [])
+    ended = parse(end, name) if end else None
+    return Window(ended.before, [ended.entry]) if ended else Window(oldest)
 
 
-@dataclass(slots=True)
-class Channel:
-    """What the reader knows of a channel.
+class RedisChannel(Channel):
+    """A channel that the reader has subscribed to, or is about to.
 
-    :param cursor: the last entry that it read.
-    :param doubtful: whether its connection broke since then: Redis may have lost
-        later ones.
+    `last` is the number of the last event that was received, or 0.
     """
 
-    cursor: str
-    doubtful: bool = False
-    subscribers: WeakSet[Subscription] = field(default_factory=WeakSet)
+    __slots__ = ("failed", "last", "ready")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, 0)
+        self.last = 0
+        self.failed = False
+        self.ready = threading.Event()
 
 
 class RedisBroker:
     """Carry events between all processes that use the same Redis.
 
     :param config: whose ``redis_url`` is set.
+    :param client: makes a client, in place of the URL.
     :raises ImportError: where the package ``redis`` is not installed.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, client: Callable[[], Any] | None = None) -> None:
         import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
 
         self._config = config
-        # One more: while it is there, none of the others is missing.
-        self._kept = config.history + 1
         self._errors = (redis.RedisError, OSError)
+        self._timeouts = (redis.TimeoutError, TimeoutError)
         self._refusals = (redis.ResponseError, redis.AuthenticationError)
-        options: dict[str, Any] = {
-            "url": str(config.redis_url),
-            "decode_responses": True,
-            # What another program wrote must not stop the reader.
-            "encoding_errors": "replace",
-            "socket_timeout": TIMEOUT,
-        }
-        self._redis: Any = redis.Redis(
-            connection_pool=redis.BlockingConnectionPool.from_url(
-                max_connections=config.redis_connections,
-                timeout=TIMEOUT,
-                # One, for a connection that has died in the pool: a request must not
-                # wait for Redis to come back.
-                retry=Retry(NoBackoff(), 1),
-                **options,
-            )
+        self._redis = client() if client else self._client(str(config.redis_url))
+        reading = None if client else config.redis_read_url
+        self._reading = self._client(reading) if reading else self._redis
+        # Its connection waits, and is not to be taken from those of requests.
+        url = reading or str(config.redis_url)
+        self._listening = client() if client else self._client(url)
+        self._publish, self._join, self._tick = map(
+            self._redis.register_script, (scripts.PUBLISH, scripts.JOIN, scripts.TICK)
         )
-        # None: the reader must know when its connection broke.
-        self._connect = partial(
-            redis.Redis.from_url, retry=Retry(NoBackoff(), 0), **options
-        )
-        self._wake = f"{config.redis_prefix}wake:{uuid4()}"
-        self._channels: dict[str, Channel] = {}
-        self._left: deque[tuple[str, Subscription]] = deque()
-        self._lock = Lock()
-        self._reader: Thread | None = None
+        self._fetch = self._reading.register_script(scripts.FETCH)
+        self._suffix = f"@{database_of(self._redis)}"
+        self._head_key = f"{config.redis_prefix}head"
+        self._tick_name = f"{config.redis_prefix}tick{self._suffix}"
+        self.epoch = ""
+        self.head = 0
+        self._may_ask = True
+        self._channels: dict[str, RedisChannel] = {}
+        self._left: deque[Subscription] = deque()
+        self._lock = threading.RLock()
+        self._reader: threading.Thread | None = None
+        self._pubsub: Any = None
 
-    def publish(self, channel: str, data: str, event: str | None = None) -> str:
+    def _client(self, url: str) -> Any:
+        config = self._config
+        return client_of(url, config.redis_timeout, config.redis_connections)
+
+    def _keys(self, name: str) -> tuple[str, str]:
+        prefix = self._config.redis_prefix
+        return f"{prefix}channel:{name}", f"{prefix}end:{name}"
+
+    def publish(
+        self,
+        channel: str,
+        data: str,
+        event: str | None = None,
+        *,
+        key: str | None = None,
+        end: float | None = None,
+    ) -> str:
         """Send an event to a channel and return its id.
 
+        :param key: publish once only: where the channel's history has an event with
+            the key, return its id.
+        :param end: the channel ends with the event, and its history is forgotten after
+            as many seconds.
         :raises BrokerError: when Redis does not take it.
         """
         ServerSentEvent(data, event)
-        fields = {"data": data} if event is None else {"data": data, "event": event}
-        key = self._config.redis_prefix + channel
+        token = sha256(key.encode()).hexdigest()[:24] if key else token_hex(8)
+        keys = [self._head_key, *self._keys(channel)]
+        kind = "-" if end is None else "end"
+        rest = [
+            token, kind, f"{'' if event is None else '=' + event}\n{data}",
+            self._config.history, self._config.history_seconds,
+            keys[1] + self._suffix, end or 0,
+        ]  # fmt: skip
+        new = token_hex(4)
         try:
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xadd(key, fields, maxlen=self._kept)
-                pipe.expire(key, self._config.history_seconds)
-                entry_id, _ = pipe.execute()
+            try:
+                found = self._publish(keys, [new, int(key is not None), *rest])
+            except self._errors as error:
+                if isinstance(error, (*self._refusals, *self._timeouts)):
+                    raise
+                # A connection that had died in the pool. Where the event did arrive,
+                # it is found by its token.
+                found = self._publish(keys, [new, 1, *rest])
         except self._errors as error:
             raise BrokerError(f"Redis did not take the event: {error}") from error
-        return str(entry_id)
+        return f"{text_of(found[1])}-{text_of(found[0])}"
 
-    def subscribe(self, channel: str, last_event_id: str | None = None) -> Subscription:
-        """Return the channel's events after the one with the id, or from now on.
+    def subscribe(
+        self,
+        channels: Sequence[str],
+        last_event_id: str | None = None,
+        history: bool | Position = True,
+    ) -> Subscription:
+        """Return the events after the one with the id, or from now on.
 
-        Where Redis is away, the subscription ends at once, so that a browser comes
-        back by itself; after an error page it would not.
+        Where Redis is unreachable the subscription ends at once, so that a browser
+        comes back by itself; after an error page it would not.
         """
-        subscription = Subscription(self._config.queue_size)
-        key = self._config.redis_prefix + channel
+        subscription = Subscription(self)
         try:
-            self._begin(subscription, key, last_event_id)
+            found = self._listen(channels, subscription)
+            if all(self._wait(channel) for channel in found):
+                self._begin(subscription, found, last_event_id, history)
+                return subscription
+            logger.warning("Redis is unreachable; the client must reconnect")
         except self._errors as error:
-            logger.warning(
-                "%s, a client will have to come back: %s", self._trouble(error), error
-            )
-            subscription.close()
+            trouble = self._trouble(error)
+            logger.warning("%s; the client must reconnect: %s", trouble, error)
+        subscription.close()
         return subscription
+
+    def position(self) -> Position | None:
+        """Return the position behind all that was published, None if unreachable."""
+        try:
+            found = self._current([], None)
+        except self._errors as error:
+            logger.warning("%s; there is no position: %s", self._trouble(error), error)
+            return None
+        return Position(found.epoch, found.head, mark=True)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget a subscription."""
+        # Without the lock: the garbage collector closes what it finds in any thread,
+        # also in the one that holds it.
+        self._left.append(subscription)
 
     def _trouble(self, error: Exception) -> str:
         refused = isinstance(error, self._refusals)
-        return "Redis refuses" if refused else "Redis is away"
+        return "Redis refuses" if refused else "Redis is unreachable"
 
-    def _begin(
-        self, subscription: Subscription, key: str, last_event_id: str | None
-    ) -> None:
-        newest = self._redis.xrevrange(key, count=1)
-        tail: str = newest[0][0] if newest else "0-0"
-        # First listen, then read what came before: what comes in between is in
-        # both, and the subscription drops it.
-        self._listen(key, tail, subscription)
-        begin, lost = position_of(tail), False
-        if last_event_id:
-            oldest = self._redis.xrange(key, count=1)
-            first = oldest[0][0] if oldest else None
-            begin, lost = missed(first, begin, parse_id(last_event_id))
-        entries: Entries = self._redis.xrange(key, min=f"({format_id(begin)}")
-        backlog = [(begin, gap(begin, str(last_event_id)))] if lost else []
-        backlog += decoded(entries)
-        after = backlog[-1][0] if backlog else begin
-        subscription.begin(
-            after, [event for _, event in backlog], partial(self._unsubscribe, key)
-        )
-
-    def _listen(self, key: str, tail: str, subscription: Subscription) -> None:
+    def _listen(
+        self, names: Sequence[str], subscription: Subscription
+    ) -> list[RedisChannel]:
         with self._lock:
-            added = key not in self._channels
-            self._channels.setdefault(key, Channel(tail)).subscribers.add(subscription)
+            new = [name for name in names if name not in self._channels]
+            self._channels.update((name, RedisChannel(name)) for name in new)
+            found = [self._channels[name] for name in names]
+            subscription.channels = tuple(found)
+            for channel in found:
+                channel.subscribers.add(subscription)
             if self._reader is None or not self._reader.is_alive():
-                self._reader = Thread(
+                self._reader = threading.Thread(
                     target=self._read, name="streaming-reader", daemon=True
                 )
                 self._reader.start()
-        if added:
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xadd(self._wake, {"": ""}, maxlen=1)
-                pipe.expire(self._wake, 60)
-                pipe.execute()
+            elif new and self._pubsub is not None:
+                self._subscribe(new)
+        return found
 
-    def _unsubscribe(self, key: str, subscription: Subscription) -> None:
-        # Without the lock: the garbage collector closes what it finds in any thread,
-        # also in the one that holds it.
-        self._left.append((key, subscription))
+    def _wait(self, channel: RedisChannel) -> bool:
+        channel.ready.wait(self._config.redis_timeout)
+        return channel.ready.is_set() and not channel.failed
 
-    def _cursors(self) -> dict[str, str]:
-        """Return where to read on; nothing when nobody listens any more."""
-        with self._lock:
-            while self._left:
-                key, subscription = self._left.popleft()
-                if key in self._channels:
-                    self._channels[key].subscribers.discard(subscription)
-            for key in [k for k, v in self._channels.items() if not v.subscribers]:
-                del self._channels[key]
-            if not self._channels:
-                self._reader = None
-            return {key: channel.cursor for key, channel in self._channels.items()}
+    def _begin(
+        self,
+        subscription: Subscription,
+        channels: list[RedisChannel],
+        last_event_id: str | None,
+        history: bool | Position,
+    ) -> None:
+        position = Position.parse(last_event_id or "")
+        found = self._current([it.name for it in channels], last_event_id, position)
+        if found.epoch != self.epoch:
+            self._adopt(found.epoch, found.head)
+        windows = [it.keeping(self._config.history) for it in found.windows]
+        first = opening(
+            windows, found.epoch, found.head, last_event_id, history, known=found.known
+        )
+        subscription.begin(first, found.head, *channels)
+
+    def _current(
+        self,
+        names: Sequence[str],
+        last_event_id: str | None,
+        position: Position | None = None,
+    ) -> Fetched:
+        """Return what Redis knows, in an epoch that is certain to go on."""
+        after = None if not last_event_id else position.number if position else 0
+        server = self._server()
+        found = self._fetched(names, after)
+        if (server and found.server != server) or not found.epoch:
+            self._join_epoch()
+            found = self._fetched(names, after)
+            certain = not server or found.server == self._server()
+            found = found._replace(known=certain)
+        if position and (position.epoch != found.epoch or position.number > found.head):
+            found, position = self._fetched(names, 0)._replace(known=False), None
+        if position is None or position.mark or not found.known:
+            return found
+        return found._replace(known=self._is_there(position.number, found.windows))
+
+    def _is_there(self, number: int, windows: Iterable[Window]) -> bool:
+        return any(
+            window.floor == number or number in (it.number for it in window.entries[:1])
+            for window in windows
+        )
+
+    def _fetched(self, names: Sequence[str], after: int | None) -> Fetched:
+        keys = [key for name in names for key in self._keys(name)]
+        answer = self._fetch([self._head_key, *keys], ["" if after is None else after])
+        epoch, server, head, now, *rest = answer
+        oldest = int(now) - self._config.history_seconds * 1_000_000
+        windows = [
+            window_of(each, name, oldest)
+            for name, each in zip(names, rest, strict=True)
+        ]
+        return Fetched(text_of(epoch), text_of(server), int(head), windows, known=True)
+
+    def _server(self) -> str:
+        """Return the replication id of the server that is read from."""
+        if not self._may_ask:
+            return ""
+        try:
+            return text_of(self._reading.info("replication")["master_replid"])
+        except (KeyError, *self._refusals) as error:
+            self._may_ask = False
+            logger.warning(
+                "Redis does not say whether it has lost events (INFO): %s", error
+            )
+            return ""
+
+    def _join_epoch(self) -> tuple[str, int]:
+        """Return the epoch and its head, after a new server was made known."""
+        server, trusted = "", False
+        if self._may_ask:
+            info = self._redis.info("replication")
+            server = text_of(info["master_replid"])
+            # Of a server that was not promoted it is 0.
+            before = text_of(info.get("master_replid2", "0")).strip("0")
+            complete = self._redis.info("persistence").get("aof_enabled") == 1
+            trusted = complete and not before
+        epoch, head = self._join(
+            [self._head_key],
+            [server, int(trusted), token_hex(4), self.epoch, self.head],
+        )
+        return text_of(epoch), int(head)
+
+    # The rest is the reader's.
 
     def _read(self) -> None:
-        with self._connect() as reading:
-            self._read_with(reading)
-
-    def _read_with(self, reading: Any) -> None:
-        woken = "0-0"
         known = None
-        while cursors := self._cursors():
+        while self._anybody(every=True):
             try:
-                answer = reading.xread(
-                    {**cursors, self._wake: woken}, count=COUNT, block=BLOCK
-                )
-                for key, entries in answer:
-                    if key == self._wake:
-                        woken = entries[-1][0]
-                    else:
-                        self._dispatch(reading, key, entries)
-            except self._errors as error:
-                trouble = self._trouble(error)
-                if trouble != known:
-                    logger.warning("%s, clients wait: %s", trouble, error)
-                known = trouble
-                for key in cursors:
-                    self._channels[key].doubtful = True
-                time.sleep(RETRY_SECONDS)
-            else:
+                self._connect()
                 known = None
+                self._receive()
+            except Exception as error:
+                trouble = self._trouble(error)
+                if not isinstance(error, self._errors):
+                    logger.exception("The reader failed and starts again")
+                elif trouble != known:
+                    logger.warning("%s; clients wait: %s", trouble, error)
+                known = trouble
+                self._disconnect()
+                time.sleep(RETRY_SECONDS)
+        self._disconnect()
 
-    def _dispatch(
-        self, reading: Any, key: str, entries: list[tuple[str, Mapping[str, str]]]
-    ) -> None:
-        channel = self._channels[key]
-        events = list(decoded(entries))
-        if self._lost(reading, key, channel, len(entries)):
-            logger.warning("Events of %s may be gone before they were read", key)
-            # Who has subscribed since, and knows the first entry, drops this.
-            begin = before(entries[0][0])
-            events.insert(0, (begin, gap(begin, channel.cursor)))
+    def _anybody(self, *, every: bool = False) -> bool:
+        """Return whether somebody listens; unsubscribe from channels without listeners.
+
+        :param every: look at all channels, also for those who left without a word.
+        """
         with self._lock:
-            channel.cursor = entries[-1][0]
-            channel.doubtful = False
-            subscribers = tuple(channel.subscribers)
-        for position, event in events:
-            for subscription in subscribers:
-                subscription.offer(position, event)
+            suspects = set(self._channels.values()) if every else set()
+            while self._left:
+                subscription = self._left.popleft()
+                for channel in subscription.channels:
+                    channel.subscribers.discard(subscription)
+                    suspects.add(cast(RedisChannel, channel))
+            # Not before Redis has confirmed it: the next confirmation of the same
+            # channel would be taken for that of the next subscription.
+            idle = [it for it in suspects if not it.subscribers and it.ready.is_set()]
+            for channel in idle:
+                if self._channels.get(channel.name) is channel:
+                    del self._channels[channel.name]
+                    if self._pubsub is not None:
+                        self._pubsub.unsubscribe(self._name(channel.name))
+            if not self._channels:
+                self._reader = None
+            return bool(self._channels)
 
-    def _lost(self, reading: Any, key: str, channel: Channel, count: int) -> bool:
-        """Tell whether entries after the cursor may be gone without being read."""
-        # Redis drops the oldest, and only where so many later ones are there.
-        if count < min(self._kept, COUNT) and not channel.doubtful:
+    def _name(self, name: str) -> str:
+        """Return a channel's name in Pub/Sub, which knows no databases."""
+        return self._keys(name)[0] + self._suffix
+
+    def _subscribe(self, names: Sequence[str]) -> None:
+        for some in batched(names):
+            self._pubsub.subscribe(*map(self._name, some))
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            pubsub, self._pubsub = self._pubsub, None
+            for channel in self._channels.values():
+                # Who waits for it does not wait any longer.
+                channel.failed = True
+                channel.ready.set()
+        if pubsub is not None:
+            with suppress(*self._errors):
+                pubsub.close()
+
+    def _connect(self) -> None:
+        """Subscribe to all channels, and fetch what came while nobody read."""
+        with self._lock:
+            channels = dict(self._channels)
+            for channel in channels.values():
+                channel.failed = False
+                channel.ready.clear()
+            self._pubsub = self._listening.pubsub()
+            self._pubsub.subscribe(self._tick_name)
+            self._subscribe(list(channels))
+        waiting = []
+        deadline = time.monotonic() + max(self._config.redis_timeout, 1.0)
+        while not all(it.ready.is_set() for it in channels.values()):
+            message = self._pubsub.get_message(timeout=POLL_SECONDS)
+            if message and not self._confirmed(message):
+                waiting.append(message)
+            if time.monotonic() > deadline:
+                raise TimeoutError("it does not answer")
+        if self.epoch:
+            self._catch_up(list(channels.values()))
+        for message in waiting:
+            self._handle(message)
+
+    def _catch_up(self, channels: list[RedisChannel]) -> None:
+        """Take what Redis has after the last number, or tell everybody a gap."""
+        found = self._current([], None)
+        if found.epoch != self.epoch:
+            self._adopt(found.epoch, found.head)
+            return
+        since = self.head
+        for some in batched(channels):
+            answer = self._fetched([it.name for it in some], since)
+            for channel, window in zip(some, answer.windows, strict=True):
+                if window.floor > since:
+                    channel.window = Window(window.floor)
+                for entry in window.after(since):
+                    self._add(channel, entry)
+        self._raise_head(found.head, channels)
+
+    def _adopt(self, epoch: str, head: int) -> None:
+        """Go on in another epoch: what was not read of the one before is lost."""
+        with self._lock:
+            if self.epoch == epoch:
+                return
+            channels = list(self._channels.values()) if self.epoch else []
+            for channel in channels:
+                channel.last = head
+                channel.window = Window(head)
+            self.epoch = epoch
+        self._raise_head(head, channels)
+
+    def _raise_head(self, head: int, channels: Iterable[Channel] = ()) -> None:
+        self.head = max(self.head, head)
+        for channel in channels:
+            for subscription in tuple(channel.subscribers):
+                subscription.wake()
+
+    def _receive(self) -> None:
+        ticked, heard, looked = 0.0, time.monotonic(), time.monotonic()
+        while True:
+            message = self._pubsub.get_message(timeout=POLL_SECONDS)
+            now = time.monotonic()
+            if message and not self._confirmed(message) and self._handle(message):
+                heard = now
+            if now - looked > POLL_SECONDS:
+                looked = now
+                if not self._anybody(every=now - ticked > TICK_SECONDS):
+                    return
+            if now - ticked > TICK_SECONDS:
+                if ticked > heard:
+                    raise TimeoutError("it does not answer")
+                ticked = time.monotonic()
+                self._send_tick()
+
+    def _send_tick(self) -> None:
+        """Have Redis send its head: what comes before it has been received by then."""
+        with suppress(*self._refusals):
+            self._tick([self._head_key])
+        head = self._fetched([], None).head
+        self._reading.publish(self._tick_name, f"{self.epoch} {head}")
+
+    def _confirmed(self, message: Mapping[str, Any]) -> bool:
+        if message["type"] != "subscribe":
             return False
-        return not reading.xrange(key, max=channel.cursor, count=1)
+        with self._lock:
+            channel = self._channels.get(self._channel_of(message))
+            if channel is not None:
+                channel.ready.set()
+        return True
+
+    def _channel_of(self, message: Mapping[str, Any]) -> str:
+        name = text_of(message["channel"]).removesuffix(self._suffix)
+        return name.removeprefix(self._keys("")[0])
+
+    def _handle(self, message: Mapping[str, Any]) -> bool:
+        """Take a message; return whether it was a tick."""
+        if message["type"] != "message":
+            return False
+        if text_of(message["channel"]) == self._tick_name:
+            epoch, _, head = text_of(message["data"]).partition(" ")
+            if epoch == self.epoch:
+                self._raise_head(int(head))
+            return True
+        name = self._channel_of(message)
+        channel = self._channels.get(name)
+        found = parse(message["data"], name)
+        if channel is None or found is None:
+            return False
+        if found.epoch != self.epoch:
+            self._check_epoch()
+            return False
+        if channel.last and found.before > channel.last:
+            channel.window = Window(found.before)
+        self._add(channel, found.entry)
+        self._raise_head(found.entry.number, [channel])
+        return False
+
+    def _check_epoch(self) -> None:
+        """Go on in another epoch; the event that told of it comes before its head."""
+        # Before the first epoch, whoever has subscribed will fetch the event.
+        if self.epoch:
+            found = self._current([], None)
+            self._adopt(found.epoch, found.head)
+
+    def _add(self, channel: RedisChannel, entry: Entry) -> None:
+        if entry.number <= channel.last:
+            return
+        channel.last = entry.number
+        channel.window.entries.append(entry)
+        keep = max(self._config.history, BUFFER)
+        if len(channel.window.entries) > keep + SLACK:
+            channel.window = channel.window.keeping(keep)
+
+
+def batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield items in groups that Redis takes in one step."""
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

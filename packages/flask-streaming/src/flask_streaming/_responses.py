@@ -48,13 +48,13 @@ from ._events import PING
 from ._events import ServerSentEvent
 from ._events import live
 from ._extension import close_subscriptions
-from ._extension import get_state
 from ._extension import keep_context
 from ._iteration import can_start
 from ._iteration import iterated
 from ._mailbox import Pump
 from ._mailbox import Source
-from ._memory import Subscription
+from ._state import get_state
+from ._subscription import Subscription
 from ._tables import CsvFormat
 from ._tables import csv_parts
 from ._templates import TemplateStream
@@ -349,6 +349,12 @@ def event_stream(
     source: Source
     if isinstance(events, Subscription):
         source = events
+        if events.over:
+            events.close()
+            return current_app.response_class(status=204)
+        if events.position is not None:
+            begin = str(events.position)
+            start = ServerSentEvent("", "position", begin, retry).encode()
     else:
         # It may need what the context holds. A subscription does not, and must not
         # keep a connection to the database for hours.

@@ -147,9 +147,9 @@ class Listener:
                     case ("event", _, event):
                         pass
                     case ("data", _, value):
-                        if event:
+                        if event and event != "position":
                             self.other.append(event)
-                        elif value.isdigit():
+                        elif value.isdigit() and not event:
                             self.seen.append(int(value))
                     case ("", _, _):
                         event = ""

@@ -1,0 +1,61 @@
+"""What the extension knows of one app."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+from ._memory import MemoryBroker
+from ._redis import RedisBroker
+from ._setup import state_of
+from .config import Config
+
+
+NAME = "streaming"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the extension knows of one app.
+
+    :param redis: makes a client, in place of the URL.
+    """
+
+    config: Config
+    redis: Callable[[], Any] | None = None
+    #: By process: a fork must not share ids, sockets, locks or threads.
+    _brokers: dict[int, MemoryBroker | RedisBroker] = field(
+        default_factory=dict, repr=False
+    )
+    _warned: list[bool] = field(default_factory=list, repr=False)
+
+    @property
+    def broker(self) -> MemoryBroker | RedisBroker:
+        """The broker of this process."""
+        process = os.getpid()
+        broker = self._brokers.get(process)
+        if broker is None:
+            if self.config.redis_url is None and self.redis is None:
+                broker = MemoryBroker(self.config)
+            else:
+                broker = RedisBroker(self.config, self.redis)
+            # Without a lock, which may have been made before gevent replaced locks:
+            # of two that are made at once, both take the one that was first.
+            broker = self._brokers.setdefault(process, broker)
+        return broker
+
+    def warn_once(self) -> bool:
+        """Return whether this is the first time."""
+        self._warned.append(True)
+        return len(self._warned) == 1
+
+
+def get_state() -> State:
+    """Return the state of the current app.
+
+    :raises SetupError: when the extension is not set up on it.
+    """
+    return state_of(NAME, "Streaming", State)

@@ -1,0 +1,241 @@
+"""Subscriptions: what a client of live events is promised, and why it holds.
+
+Positions
+    All events of a broker stand in one order, whatever their channel: each has a
+    number, larger than all before it. Numbers are microseconds of the clock, or one
+    more than the last where the clock stands still or goes back. An *epoch* names the
+    history to which a number belongs. An event's id is ``epoch-number``. A *mark*,
+    ``epoch-number~``, is a position at which there need not be an event. One position
+    stands for all channels of a stream: everything on them up to it has been sent.
+
+History
+    Each channel has a *window*: the events after its *floor*, the last ones up to
+    ``STREAMING_HISTORY``. All clients read the same window; each has only a cursor
+    into it. A burst is one wake for each client, and nobody is cut for being slow.
+
+Gap
+    A client whose position lies before a floor, in another epoch, or in the future
+    may have missed events that nobody can send any more. It is sent an event of the
+    type ``gap``, and then all that is known. The gap has the id at which it stands,
+    so that it is neither lost nor told twice when the client is cut once more.
+
+End
+    A channel ends with an event of the type ``end``. A stream whose channels have all
+    ended is over, and a client that comes back after having seen the end is answered
+    with a 204, at which browsers stop. A channel that has ended keeps its events for a
+    moment, then its last one only.
+
+What a client meets, with every broker::
+
+    it connects                         is sent          and then
+    ----------------------------------  ---------------  ---------------------------
+    without an id                       a mark           what is published from now on
+    with an id or a mark it was given   a mark           what it missed, once, in order
+    the same, but some is not known     gap              all that is known
+    with a foreign id, or of an epoch   gap              all that is known
+      that was lost
+    with what ``history`` forbids       gap, where it    what is allowed
+                                        missed any
+    to a channel that has ended         end              the stream ends
+    after it has seen the end           204
+
+    while it is connected
+    ----------------------------------------------------------------------------------
+    it falls behind the window          gap              all that is known
+    it is quiet for long                a new mark       so that its position does not
+                                                         become too old to be resumed
+    the broker lost events              gap              what is published after that
+
+The first block of a stream is ``event: position`` with an empty ``data`` and the mark
+as its ``id``; browsers send it back in ``Last-Event-ID`` though no event was seen yet,
+and a page that listens for ``position`` can read it in ``lastEventId``. Where a gap is
+to be told there is no such block: the gap carries the id. A client that cannot set the
+header passes ``last_event_id`` in the query; the header, which is newer, wins.
+
+Who moves a subscription: its broker begins it and wakes it, its reader alone moves the
+cursor, and anybody may close it. Reading takes no lock (see `Window`). The reader looks
+at the broker's head first, then at the windows: the head is raised after the event is
+in its window, so nothing up to it can be missing there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Protocol
+from typing import Self
+from weakref import WeakSet
+
+from ._events import ServerSentEvent
+from ._history import Entry
+from ._history import Opening
+from ._history import Position
+from ._history import Window
+from ._history import read
+
+
+#: The most events that a client is sent in one piece, so that others have their turn.
+LIMIT = 64
+#: How many entries a window keeps for its readers where the history is shorter.
+BUFFER = 256
+#: How many it may have above that, so that they are dropped together.
+SLACK = 64
+
+
+class Gate:
+    """What one thread waits at. Opening it twice is opening it once."""
+
+    def __init__(self) -> None:
+        # Looked up now: gevent may have replaced it since this module was imported.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let the thread pass, now or when it comes."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            # It is open already.
+            return
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Shut the gate once it opens; return whether it did in time, in seconds."""
+        if timeout is None:
+            return self._lock.acquire()
+        # Threads cannot wait for longer.
+        return self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+
+
+class Channel:
+    """A channel that somebody in this process listens to, or that has a history."""
+
+    __slots__ = ("__weakref__", "name", "subscribers", "used", "window")
+
+    def __init__(self, name: str, floor: int, used: float = 0.0) -> None:
+        self.name = name
+        self.window = Window(floor)
+        # Weak: a view may fail between subscribing and answering.
+        self.subscribers: WeakSet[Subscription] = WeakSet()
+        self.used = used
+
+
+class Feed(Protocol):
+    """Where a subscription's events come from: a broker, as a subscription sees it."""
+
+    epoch: str
+    #: Every channel's window holds all of its events up to this number.
+    head: int
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget a subscription. May be called from any thread, at any time."""
+
+
+class Subscription:
+    """The events of one or more channels from one point on.
+
+    Iterate over it, or pass it to ``event_stream``. It ends when it is closed, and when
+    all of its channels have ended.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._gate = Gate()
+        self._wake: Callable[[], None] = self._gate.open
+        self._after: int | None = None
+        self._pending: Sequence[Entry] = ()
+        self._read: deque[ServerSentEvent] = deque()
+        self._closed = False
+        self.channels: tuple[Channel, ...] = ()
+        #: Where the client stood; None where it is told a gap, or nothing is known.
+        self.position: Position | None = None
+        #: Whether every channel has ended, and the client has seen it.
+        self.over = False
+
+    def begin(self, opening: Opening, after: int, *channels: Channel) -> None:
+        """Set where the subscription starts. For brokers.
+
+        :param after: where the windows of the channels are read from; what comes
+            before is in the opening.
+        """
+        self.position, self._pending, self.over = opening
+        self.channels = channels
+        self._after = after
+        self._wake()
+
+    @property
+    def mark(self) -> Position | None:
+        """The position behind all that was received, while nothing is pending."""
+        if self._after is None or self._pending:
+            return None
+        return Position(self._feed.epoch, self._after, mark=True)
+
+    def take(self) -> Sequence[Entry] | None:
+        """Return the next entries without waiting, or None at the end."""
+        if self._closed or self.over:
+            return None
+        if self._after is None:
+            return ()
+        found: Sequence[Entry]
+        if self._pending:
+            found, self._pending = self._pending[:LIMIT], self._pending[LIMIT:]
+        else:
+            head, epoch = self._feed.head, self._feed.epoch
+            windows = [channel.window for channel in self.channels]
+            found, self._after, _ = read(windows, epoch, self._after, head, LIMIT)
+        if found and found[-1].ends:
+            self.over = not self._pending and all(
+                (end := it.window.ended()) and end.number <= self._after
+                for it in self.channels
+            )
+        return found
+
+    def receive(self, timeout: float | None = None) -> list[ServerSentEvent] | None:
+        """Return the events that came, none after the timeout, or None at the end.
+
+        :param timeout: in seconds; None waits as long as it takes.
+        """
+        if self._read:
+            found = list(self._read)
+            self._read.clear()
+            return found
+        while True:
+            entries = self.take()
+            if entries is None:
+                return None
+            if entries or not self._gate.wait(timeout):
+                return [entry.event for entry in entries]
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Have a function called whenever :meth:`take` may return something new."""
+        self._wake = wake
+
+    def wake(self) -> None:
+        """Have the reader look. For brokers."""
+        self._wake()
+
+    def close(self) -> None:
+        """Leave the channels."""
+        if not self._closed:
+            self._closed = True
+            self._feed.leave(self)
+            self._wake()
+
+    def __iter__(self) -> Iterator[ServerSentEvent]:
+        return self
+
+    def __next__(self) -> ServerSentEvent:
+        while not self._read:
+            received = self.receive()
+            if received is None:
+                raise StopIteration
+            self._read.extend(received)
+        return self._read.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
