@@ -229,7 +229,7 @@ def test_base_store() -> None:
         lambda: store.list(),
         lambda: store.join("a"),
         lambda: store.spool("a"),
-        lambda: store.deliver(Job("1", "b", "a", "", 0)),
+        lambda: store.deliver(Job("1", "b", "a", 0)),
     ]
     for call in calls:
         # The exception has nothing to say.

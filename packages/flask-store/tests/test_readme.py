@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import re
 from pathlib import Path
@@ -12,9 +14,11 @@ import pytest
 from flask import Flask
 
 from flask_store import NoFileError
+from flask_store import RefusedError
 from flask_store import Store
 from flask_store import upload_failed
 from flask_store import upload_finished
+from flask_store.config import Config
 from flask_store.stores.memory import MemoryStore
 
 
@@ -41,7 +45,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 7
+    assert len(SAMPLES) == 11
 
 
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +80,60 @@ def test_files(app: Flask) -> None:
         names = run("provider = ", store=store, request=flask.request)
     assert str(names["file"]) == "avatars/42/me.png"
     assert str(names["picture"]) == "avatars/42/me.png"
+
+
+def test_attributes(app: Flask) -> None:
+    """The sample saves what it says, and the link downloads under its name."""
+    app.secret_key = "secret"
+    upload = {"scan": (io.BytesIO(b"scan"), "scan.bin")}
+    with app.test_request_context(method="POST", data=upload):
+        provider = Store(app).Provider()
+        names = run("file = provider.save(", request=flask.request, provider=provider)
+        file = names["file"]
+        assert file.attributes.sha256 == hashlib.sha256(b"scan").hexdigest()
+        assert file.attributes.metadata == {"owner": "42"}
+        link = file.url(expires=60, download_name="Scan 1.png")
+    with app.test_client().get(link) as response:
+        assert response.headers["Content-Disposition"] == (
+            'attachment; filename="Scan 1.png"'
+        )
+        assert response.headers["Cache-Control"] == "private, max-age=3600"
+        assert response.mimetype == "image/png"
+
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJ"
+    "RU5ErkJggg=="
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "needs", "hook"),
+    [
+        ("def only_images", "filetype", "only_images"),
+        ("def decodes", "PIL", "decodes"),
+    ],
+)
+def test_accept(start: str, needs: str, hook: str) -> None:
+    """The recipes let images through, and refuse what only says that it is one."""
+    pytest.importorskip(needs)
+    names = run(start, app=Flask(__name__), RefusedError=RefusedError)
+    provider = MemoryStore(config=Config(accept=names[hook]))
+    assert provider.save(io.BytesIO(PNG), "a.png").content_type == "image/png"
+    with pytest.raises(RefusedError, match=r"image\."):
+        provider.save(io.BytesIO(b"MZ\x90"), "b.png")
+    assert [str(file) for file in provider.list()] == ["a.png"]
+
+
+def test_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe refuses what the scanner finds, and a scanner that is down stops."""
+    clamd = pytest.importorskip("clamd")
+    hook = run("def scan", RefusedError=RefusedError)["scan"]
+    provider = MemoryStore(config=Config(accept=hook))
+    monkeypatch.setattr(clamd.ClamdUnixSocket.__init__, "__defaults__", ("/none", 1))
+    with pytest.raises(clamd.ConnectionError, match="none"):
+        provider.save(io.BytesIO(b"x"), "a.txt")
+    assert list(provider.list()) == []
 
 
 def test_s3(app: Flask) -> None:

@@ -16,6 +16,9 @@ from flask_store.serving import UrlSigner
 from flask_store.stores import BaseStore
 
 
+OFFICE = "application/vnd.openxmlformats-officedocument"
+
+
 @pytest.fixture(params=["local.LocalStore", "memory.MemoryStore"])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Flask:
     """An app with each provider that serves."""
@@ -56,9 +59,17 @@ def client(app: Flask) -> FlaskClient:
         ("a.svg", "image/svg+xml", False),
         ("a.svgz", "application/octet-stream", False),
         ("a.xml", "text/xml", False),
-        ("a.mjs", serving.content_type("a.mjs"), False),
+        ("a.mjs", "text/javascript", False),
+        ("a.ogg", "audio/ogg", True),
+        ("a.flac", "audio/flac", True),
+        ("a.m4a", "audio/mp4", True),
+        ("a.mkv", "video/matroska", True),
+        ("a.woff2", "font/woff2", False),
+        ("a.md", "text/markdown", False),
+        ("a.docx", f"{OFFICE}.wordprocessingml.document", False),
+        ("a.xlsx", f"{OFFICE}.spreadsheetml.sheet", False),
         ("a.css", "text/css", False),
-        ("a.tar.gz", "application/octet-stream", False),
+        ("a.tar.gz", "application/gzip", False),
         ("a.unknown", "application/octet-stream", False),
         ("a", "application/octet-stream", False),
     ],

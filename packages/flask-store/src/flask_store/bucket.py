@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask_store._attributes import Attributes
+from flask_store._object_headers import to_headers
+from flask_store._object_headers import to_metadata
 from flask_store.config import MIB
 from flask_store.config import Config
 from flask_store.dialect import Dialect
@@ -99,22 +102,23 @@ class Bucket:
         mark: str,
         *,
         condition: bool,
-        headers: Mapping[str, str],
+        attributes: Attributes,
+        name: str,
     ) -> bool:
         """Make an object, unless there is one; return whether it was made.
 
         :param body: a stream that can be read again.
         :param mark: what tells this save from all others.
         :param condition: whether the server is to look for one; not for unique keys.
-        :param headers: what S3 is to keep with it, such as ``ContentType``.
+        :param attributes: what S3 is to keep with it.
+        :param name: the name of the file, which implies some of them.
         """
         arguments = {
             "Bucket": self.name,
             "Key": key,
-            "Metadata": {MARK: mark},
             **({"ACL": self.config.s3_acl} if self.config.s3_acl else {}),
             **self.config.s3_object_parameters,
-            **headers,
+            **parameters(attributes, name, mark),
         }
         only = {"IfNoneMatch": "*"} if condition else {}
         in_parts = size >= self.config.s3_multipart_threshold
@@ -219,6 +223,14 @@ class Bucket:
         pages = self.client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self.name, Prefix=prefix):
             yield from page.get("Contents", ())
+
+
+def parameters(attributes: Attributes, name: str, mark: str) -> dict[str, Any]:
+    """Return what boto3 calls the headers of an object."""
+    headers = to_headers(attributes, name)
+    made: dict[str, Any] = {key.replace("-", ""): headers[key] for key in headers}
+    made["Metadata"] = {MARK: mark, **to_metadata(attributes)}
+    return made
 
 
 class ObjectReader(io.RawIOBase):

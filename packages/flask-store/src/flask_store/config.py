@@ -13,6 +13,9 @@ from typing import Self
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from werkzeug.utils import import_string
+
+from flask_store._accept import Accept
 from flask_store.exceptions import ConfigError
 
 
@@ -85,6 +88,14 @@ def _parameters(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _hook(value: Any) -> Any:
+    if isinstance(value, str):
+        value = import_string(value, silent=True)
+    if not callable(value):
+        raise TypeError
+    return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The ``STORE_`` keys of an app."""
@@ -106,6 +117,9 @@ class Config:
         "/flaskstore",
         _url_prefix,
         "set a path that starts with one '/', without a domain",
+    )
+    accept: Accept | None = _key(  # noqa: RUF009 - as all others
+        None, _or_none(_hook), "set a function of a file, or its dotted name"
     )
     private: bool = _key(
         False, _is(bool), "set True to serve signed URLs only, or False"

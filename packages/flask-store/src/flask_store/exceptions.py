@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import UnprocessableEntity
 
 
 class StoreError(Exception):
@@ -54,6 +55,41 @@ class NoFileError(StoreError, BadRequest):
     """Report a save without a file; a view that lets it pass answers 400."""
 
     description = "No file was sent."
+
+
+class InvalidAttributeError(StoreError, ValueError):
+    """Report an attribute that no file can have.
+
+    :param key: the argument.
+    :param value: what was given.
+    :param remedy: what to give instead.
+    """
+
+    def __init__(self, key: str, value: object, remedy: str) -> None:
+        super().__init__(key, value, remedy)
+        self.key = key
+        self.value = value
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return the argument, its value, and what to do."""
+        return f"{self.key} is {self.value!r}: {self.remedy}"
+
+
+class RefusedError(StoreError, UnprocessableEntity):
+    """Report a file that an accept hook refuses; unhandled, it answers 422.
+
+    :param description: the reason, which the client may see.
+    """
+
+    description = "The file was refused."
+
+
+class DigestError(StoreError, BadRequest):
+    """Report bytes that do not match ``Content-Digest``; unhandled, it answers 400.
+
+    :param description: what is wrong.
+    """
 
 
 class NotFoundError(StoreError, FileNotFoundError):

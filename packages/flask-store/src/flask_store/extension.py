@@ -151,25 +151,27 @@ def _serve(name: str) -> Response:
     """Send a stored file as what it is, never as a page of the site."""
     state = _state(current_app)
     provider = state.provider
-    if state.config.private and not provider.signer.verify(
+    download_name = request.args.get("download_name")
+    if (state.config.private or download_name) and not provider.signer.verify(
         name,
         request.args.get("expires", ""),
         request.args.get("signature", ""),
         time.time(),
+        download_name,
     ):
         abort(403)
     try:
         source: Any = provider.servable(name)
+        attributes = provider.attributes(name)
     except (InvalidNameError, NotFoundError):
         abort(404)
-    mimetype = serving.content_type(name)
     response = send_file(
         source,
-        mimetype,
-        as_attachment=not serving.is_inline(mimetype),
-        download_name=name.rpartition("/")[2],
+        attributes.content_type,
+        as_attachment=bool(download_name) or attributes.disposition == "attachment",
+        download_name=download_name or attributes.download_name,
         # Of a path, Flask finds it out itself.
         last_modified=None if isinstance(source, str) else provider.modified(name),
     )
-    response.headers.update(serving.headers(mimetype))
+    response.headers.update(serving.headers(attributes))
     return response

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 
 if TYPE_CHECKING:
+    from flask_store._attributes import Attributes
     from flask_store.stores.base import BaseStore
 
 
@@ -21,12 +22,14 @@ class FileWrapper:
     :param name: the path in the store.
     :param known_size: the bytes, where they are known already.
     :param known_modified: the time, where it is known already.
+    :param known_attributes: what it carries, where that is known already.
     """
 
     provider: BaseStore = field(repr=False)
     name: str
     known_size: int | None = field(default=None, repr=False)
     known_modified: datetime | None = field(default=None, repr=False)
+    known_attributes: Attributes | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Return the relative path."""
@@ -49,6 +52,21 @@ class FileWrapper:
         """When the file was written."""
         return self.known_modified or self.provider.modified(self.name)
 
+    @property
+    def attributes(self) -> Attributes:
+        """What the file carries: type, download name, metadata, checksum and more."""
+        return self.known_attributes or self.provider.attributes(self.name)
+
+    @property
+    def content_type(self) -> str:
+        """The type that the file is sent as."""
+        return self.attributes.content_type
+
+    @property
+    def download_name(self) -> str:
+        """What a download is called: the name that the client gave the file."""
+        return self.attributes.download_name
+
     def relative_path(self) -> str:
         """Return the path in the store, which is what to keep in a database."""
         return self.name
@@ -65,12 +83,15 @@ class FileWrapper:
         """Return the URL; without ``STORE_DOMAIN`` it may have no domain."""
         return self.provider.absolute_url(self.name)
 
-    def url(self, expires: float | None = None) -> str:
+    def url(
+        self, expires: float | None = None, *, download_name: str | None = None
+    ) -> str:
         """Return the URL, or one that is signed.
 
         :param expires: the seconds that a signed one works.
+        :param download_name: download the file under this name; only signed URLs can.
         """
-        return self.provider.url(self.name, expires)
+        return self.provider.url(self.name, expires, download_name=download_name)
 
     def open(self) -> BinaryIO:
         """Open the file for reading."""

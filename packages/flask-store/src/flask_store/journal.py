@@ -11,8 +11,10 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import IO
+from typing import Any
 
 from flask_store.exceptions import StoreError
 from flask_store.spool import Spool
@@ -36,13 +38,15 @@ class Job:
     :param id: what tells it from all others.
     :param bucket: where it is to go.
     :param name: its name as the root of the store sees it.
+    :param size: bytes.
     """
 
     id: str
     bucket: str
     name: str
-    content_type: str
     size: int
+    #: What it carries beside what its name implies.
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +68,24 @@ class Journal:
         """Keep an upload; when this returns, it will be sent."""
         job_id = uuid.uuid4().hex
         if isinstance(upload.stream, Spool) and not upload.stream.linked:
-            size = self._keep(upload.stream, f"{job_id}.data")
+            upload, size = self._keep_upload(upload, upload.stream, f"{job_id}.data")
         else:
             with self.spool(name) as spool:
                 upload.copy_to(spool)
-                size = self._keep(spool, f"{job_id}.data")
-        job = Job(job_id, bucket, name, upload.content_type, size)
+                upload, size = self._keep_upload(upload, spool, f"{job_id}.data")
+        job = Job(job_id, bucket, name, size, upload.attributes(name).record(name))
         with self.spool(name) as record:
             record.write(json.dumps(asdict(job)).encode())
             self._keep(record, f"{job_id}.json")
         if self.durable:
             sync_folder(self.folder)
         return job
+
+    def _keep_upload(
+        self, upload: Upload, spool: Spool, filename: str
+    ) -> tuple[Upload, int]:
+        upload = upload.accepted(spool, spool.seek(0, io.SEEK_END))
+        return upload, self._keep(spool, filename)
 
     def _keep(self, spool: Spool, filename: str) -> int:
         spool.settle(durable=self.durable)

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import mimetypes
-
 from itsdangerous import Signer
 
-
-OCTET_STREAM = "application/octet-stream"
-#: What browsers show without running anything of it in the site's name.
-INLINE = {"application/pdf", "text/plain"}
-INLINE_FAMILIES = {"audio", "image", "video"}
-#: Images that are documents.
-ACTIVE = {"image/svg+xml"}
-
-# Without the system's files, so that all machines agree.
-_types = mimetypes.MimeTypes()
+from flask_store._attributes import Attributes
+from flask_store._types import OCTET_STREAM as OCTET_STREAM
+from flask_store._types import content_type as content_type
+from flask_store._types import is_inline as is_inline
 
 
-def content_type(name: str) -> str:
-    """Return the type that a name tells; what a client claims does not count."""
-    guessed, encoding = _types.guess_type(f"/{name}", strict=False)
-    return OCTET_STREAM if guessed is None or encoding else guessed
-
-
-def is_inline(mimetype: str) -> bool:
-    """Tell whether a browser may show a type, rather than download it."""
-    family = mimetype.partition("/")[0]
-    return mimetype not in ACTIVE and (mimetype in INLINE or family in INLINE_FAMILIES)
-
-
-def headers(mimetype: str) -> dict[str, str]:
+def headers(attributes: Attributes) -> dict[str, str]:
     """Return the headers that keep an upload from acting in the site's name."""
     made = {"X-Content-Type-Options": "nosniff"}
+    if "charset=" in attributes.content_type:
+        # Werkzeug would name another charset beside it.
+        made["Content-Type"] = attributes.content_type
+    if attributes.cache_control:
+        made["Cache-Control"] = attributes.cache_control
     # Chromium shows no PDF in a sandbox; its viewer is one.
-    if mimetype != "application/pdf":
+    if attributes.content_type != "application/pdf":
         made["Content-Security-Policy"] = (
             "default-src 'none'; style-src 'unsafe-inline'; sandbox"
         )
@@ -51,15 +36,30 @@ class UrlSigner:
         secrets = [key.encode() if isinstance(key, str) else key for key in keys]
         self._signer = Signer(secrets, salt="flask-store", key_derivation="hmac")
 
-    def sign(self, name: str, ends: int) -> str:
+    def sign(self, name: str, ends: int, download_name: str | None = None) -> str:
         """Return the signature of a name.
 
         :param ends: the Unix time at which it ends.
+        :param download_name: what the URL calls the download, if it does.
         """
-        return self._signer.get_signature(f"{ends}/{name}").decode()
+        value = _signed(name, str(ends), download_name)
+        return self._signer.get_signature(value).decode()
 
-    def verify(self, name: str, ends: str, signature: str, now: float) -> bool:
-        """Tell whether a signature fits and has not ended."""
+    def verify(
+        self,
+        name: str,
+        ends: str,
+        signature: str,
+        now: float,
+        download_name: str | None = None,
+    ) -> bool:
+        """Return whether a signature fits and has not ended."""
         if not (ends.isascii() and ends.isdecimal() and int(ends) > now):
             return False
-        return self._signer.verify_signature(f"{ends}/{name}", signature)
+        value = _signed(name, ends, download_name)
+        return self._signer.verify_signature(value, signature)
+
+
+def _signed(name: str, ends: str, download_name: str | None) -> str:
+    # No name has a line feed, so no two URLs are signed as one.
+    return f"{ends}/{name}" + (f"\n{download_name}" if download_name else "")

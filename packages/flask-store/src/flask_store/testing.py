@@ -11,9 +11,12 @@ Subclass :class:`ProviderContract` in a test module, with a fixture ``provider``
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -22,9 +25,15 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import FileStorage
 
+from flask_store._accept import Incoming
+from flask_store._attributes import Attributes
+from flask_store._attributes import SaveOptions
+from flask_store.exceptions import DigestError
+from flask_store.exceptions import InvalidAttributeError
 from flask_store.exceptions import InvalidNameError
 from flask_store.exceptions import NoFileError
 from flask_store.exceptions import NotFoundError
+from flask_store.exceptions import RefusedError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.stores.base import BaseStore
 
@@ -203,6 +212,94 @@ class ProviderContract:
         file.delete()
         assert [read(copy) for copy in copies] == [b"content", b"content"]
         assert len({str(copy) for copy in copies}) == 2
+
+    def test_attributes(self, provider: BaseStore) -> None:
+        """A file carries what was said of it, in any script, and says it again."""
+        given: SaveOptions = {
+            "content_type": "image/png",
+            "download_name": "Счёт №1; 'a', 100 %.png",
+            "disposition": "attachment",
+            "cache_control": "private, max-age=60",
+            "metadata": {"owner": "42", "title": "50 % für Ärger, 日本"},
+            "sha256": True,
+        }
+        file = provider.save(upload(b"content"), "carried.bin", **given)
+        self.settle(provider)
+        found = provider.attributes(str(file))
+        wanted = {**given, "sha256": hashlib.sha256(b"content").hexdigest()}
+        assert asdict(found) == wanted
+        assert provider.file(str(file)).attributes == found
+        copy = file.copy("copy.dat")
+        self.settle(provider)
+        assert provider.attributes(str(copy)) == found
+
+    def test_plain_attributes(self, provider: BaseStore) -> None:
+        """A file of which nothing was said carries what its name implies."""
+        file = provider.save(upload(b"", "a.html"))
+        self.settle(provider)
+        record = {"download_name": "a.html"}
+        assert file.attributes == Attributes.of(str(file), record)
+        assert file.content_type == "text/html"
+        assert file.attributes.disposition == "attachment"
+        assert file.attributes.metadata == {}
+
+    def test_client_name(self, provider: BaseStore) -> None:
+        """A download has the client's name, whatever the file is called here."""
+        files = [
+            provider.save(upload(b"content", "Фото.png"), name)
+            for name in (None, None, "folder/1.png", "folder/2.txt")
+        ]
+        self.settle(provider)
+        names = [provider.file(str(file)).download_name for file in files]
+        assert names == ["Фото.png"] * 3 + ["Фото.txt"]
+
+    def test_refused(self, provider: BaseStore) -> None:
+        """What a hook refuses is not stored, and the hook has seen it whole."""
+
+        def refuse(incoming: Incoming) -> None:
+            assert (incoming.name, incoming.size) == ("folder/a.txt", 7)
+            assert (incoming.filename, incoming.head(3)) == ("a.txt", b"con")
+            assert incoming.stream.read() == b"content"
+            raise RefusedError("Not that.")
+
+        for stream in (upload(b"content"), FileStorage(OneWay(b"content"), "a.txt")):  # type: ignore[arg-type]
+            with pytest.raises(RefusedError, match="Not that"):
+                provider.save(stream, "folder/a.txt", accept=refuse)
+        self.settle(provider)
+        assert list(provider.list()) == []
+
+    def test_found_type(self, provider: BaseStore) -> None:
+        """The type that a hook finds counts, and what it could run is downloaded."""
+        found = ["text/html", None]
+        files = [
+            provider.save(upload(b"<p>", "a.png"), accept=lambda _, it=it: it)  # type: ignore[misc]
+            for it in found
+        ]
+        self.settle(provider)
+        read = [provider.attributes(str(file)) for file in files]
+        assert [it.content_type for it in read] == ["text/html", "image/png"]
+        assert [it.disposition for it in read] == ["attachment", "inline"]
+
+    def test_content_digest(self, provider: BaseStore) -> None:
+        """Only the bytes that the client announced are stored."""
+        digest = base64.b64encode(hashlib.sha256(b"content").digest()).decode()
+        field = f"sha-256=:{digest}:"
+        file = provider.save(upload(b"content"), content_digest=field)
+        self.settle(provider)
+        assert read(file) == b"content"
+        with pytest.raises(DigestError, match="sha256 of the bytes"):
+            provider.save(upload(b"cut"), "cut.txt", content_digest=field)
+        self.settle(provider)
+        assert not provider.exists("cut.txt")
+
+    def test_impossible_attributes(self, provider: BaseStore) -> None:
+        """What no file can carry is refused, and nothing is stored."""
+        with pytest.raises(InvalidAttributeError, match="metadata is"):
+            provider.save(upload(b""), metadata={"a\r\nSet-Cookie": "1"})
+        with pytest.raises(InvalidAttributeError, match="could run in a browser"):
+            provider.save(upload(b"", "a.html"), disposition="inline")
+        self.settle(provider)
+        assert list(provider.list()) == []
 
     def test_urls(self, provider: BaseStore) -> None:
         """What a URL cannot hold is quoted."""

@@ -1,17 +1,34 @@
-"""What is to be saved, whichever way it came."""
+"""What is to be saved, whichever way it came, and what it is to carry.
+
+A store takes an upload with :meth:`Upload.of`, copies its bytes, and calls
+:meth:`Upload.accepted` once when they are complete and before it gives the file a name:
+that makes and compares checksums, runs the accept hooks, and settles the attributes.
+:meth:`Upload.attributes` then returns them for the name that the file gets.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import io
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 from typing import IO
 from typing import Any
 from typing import Self
 
 from werkzeug.datastructures import FileStorage
 
+from flask_store import _attributes
 from flask_store import names
-from flask_store import serving
+from flask_store._accept import Accept
+from flask_store._accept import Incoming
+from flask_store._accept import ReadOnly
+from flask_store._attributes import Attributes
+from flask_store._attributes import SaveOptions
+from flask_store._checksums import Checksums
 from flask_store.exceptions import NoFileError
 
 
@@ -22,17 +39,34 @@ LARGE = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A binary stream with the name that it is to have."""
+    """A binary stream with the name that it is to have.
+
+    :param record: the attributes that differ from what the name implies.
+    :param hooks: what has to accept the file, in this order.
+    """
 
     stream: IO[bytes]
     name: str
+    filename: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    hooks: tuple[Accept, ...] = ()
+    checksums: Checksums = field(default_factory=Checksums)
 
     @classmethod
-    def of(cls, file: FileStorage | IO[bytes] | None, name: str | None) -> Self:
+    def of(
+        cls,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None,
+        options: SaveOptions | None = None,
+        accept: Accept | None = None,
+    ) -> Self:
         """Take an uploaded file, or any binary stream.
 
         :param name: the name; without it the client's, of which the last part counts.
+        :param options: the keyword arguments of ``save``.
+        :param accept: the store's own hook.
         :raises NoFileError: where a form was sent without a file.
+        :raises InvalidAttributeError: for an attribute that cannot be kept.
         """
         stream: Any = file.stream if isinstance(file, FileStorage) else file
         filename = getattr(file, "filename", None)
@@ -42,12 +76,62 @@ class Upload:
             kind = type(file).__name__
             raise TypeError(f"save() takes an upload or a binary stream, not {kind}")
         chosen = names.clean(filename) if name is None else names.clean_path(name)
-        return cls(stream, chosen)
+        options = options or {}
+        _refuse_unknown(options)
+        digest = options.get("content_digest")
+        if digest is None and isinstance(file, FileStorage):
+            digest = file.headers.get("Content-Digest")
+        given = {key: value for key, value in options.items() if key != "sha256"}
+        return cls(
+            stream,
+            chosen,
+            _attributes.original_name(filename, chosen),
+            _attributes.checked(given),
+            tuple(hook for hook in (accept, options.get("accept")) if hook),
+            Checksums(sha256=options.get("sha256", False), expected=digest),
+        )
 
-    @property
-    def content_type(self) -> str:
-        """What the name tells; what the client claims does not count."""
-        return serving.content_type(self.name)
+    def attributes(self, name: str) -> Attributes:
+        """Return what the file carries under the name that it gets."""
+        download_name = self.record.get("download_name", self.filename)
+        return Attributes.of(name, {**self.record, "download_name": download_name})
+
+    def kept(self, name: str) -> bytes:
+        """Return the record in JSON for a name; nothing where there is none."""
+        if not self.record and self.filename in {None, name.rpartition("/")[2]}:
+            return b""
+        record = self.attributes(name).record(name)
+        return _attributes.dump(record) if record else b""
+
+    def accepted(self, body: IO[bytes], size: int) -> Self:
+        """Check the bytes, which are complete, and return the upload as accepted.
+
+        :param body: a stream of them that can be read again.
+        :raises DigestError: where they are not what the client announced.
+        :raises Exception: whatever an accept hook raises to refuse them.
+        """
+        self.checksums.read(body)
+        self.checksums.check()
+        record = dict(self.record)
+        if sha256 := self.checksums.sha256:
+            record["sha256"] = sha256
+        for hook in self.hooks:
+            if found := self._ask(hook, body, size, record):
+                record |= _attributes.checked({"content_type": found})
+        mimetype = Attributes.of(self.name, record).content_type
+        _attributes.check_disposition(record, mimetype)
+        return dataclasses.replace(self, record=record, hooks=())
+
+    def _ask(
+        self, hook: Accept, body: IO[bytes], size: int, record: Mapping[str, Any]
+    ) -> str | None:
+        body.seek(0)
+        mimetype = Attributes.of(self.name, record).content_type
+        metadata = record.get("metadata", {})
+        with io.BufferedReader(ReadOnly(body)) as stream:
+            return hook(
+                Incoming(self.name, self.filename, size, mimetype, metadata, stream)
+            )
 
     @property
     def seekable(self) -> bool:
@@ -63,14 +147,26 @@ class Upload:
         """Write all of the stream, whatever was read of it; return the bytes."""
         if self.seekable:
             size = self.size()
-            if size >= LARGE and (sent := _send(self.stream, target, size)):
+            in_kernel = size >= LARGE and not self.checksums
+            if in_kernel and (sent := _send(self.stream, target, size)):
                 return sent
             self.stream.seek(0)
         written = 0
         while chunk := self.stream.read(CHUNK):
             target.write(chunk)
+            if self.checksums:
+                self.checksums.update(chunk)
             written += len(chunk)
+        self.checksums.finish()
         return written
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    known = SaveOptions.__annotations__
+    for key in options.keys() - known.keys():
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"save() got an unexpected keyword argument {key!r}{hint}")
 
 
 def _measure(stream: IO[bytes]) -> int:

@@ -374,7 +374,7 @@ def test_reader_refuses_negative_positions(config: dict[str, Any]) -> None:
     ("name", "content_type", "disposition"),
     [
         ("a.png", "image/png", None),
-        ("a.html", "text/html", "attachment"),
+        ("a.html", "text/html; charset=utf-8", "attachment"),
         ("a.svg", "image/svg+xml", "attachment"),
     ],
 )

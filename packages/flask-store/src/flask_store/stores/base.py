@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING
 from typing import BinaryIO
 from typing import ClassVar
 from typing import Self
+from typing import Unpack
 from urllib.parse import quote
 from urllib.parse import urlencode
 
 from flask_store import names
+from flask_store._attributes import Attributes
+from flask_store._attributes import SaveOptions
+from flask_store._attributes import check_download_name
+from flask_store._request import content_digest
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
+from flask_store.exceptions import NotFoundError
 from flask_store.exceptions import StoreError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.serving import UrlSigner
@@ -75,13 +81,21 @@ class BaseStore:
     # What a provider implements.
 
     def save(
-        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+        self,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None = None,
+        **options: Unpack[SaveOptions],
     ) -> FileWrapper:
         """Save a file whole, under a name that no other file has.
 
         :param file: an upload, or a binary stream such as ``request.stream``.
         :param name: the name, with folders or without; by default the client's, of
             which only the last part counts.
+        :param options: what the file is to carry, and what has to accept it: see
+            :class:`~flask_store._attributes.SaveOptions`.
+        :raises InvalidAttributeError: for an attribute that no file can have.
+        :raises DigestError: where the bytes are not those that the client announced.
+        :raises RefusedError: where an accept hook refuses them; then nothing is left.
         :raises NoFileError: where the form was sent without a file.
         :raises InvalidNameError: where ``name`` leads out of the store.
         :raises BackendError: where it cannot be saved; then nothing is left.
@@ -116,6 +130,15 @@ class BaseStore:
         :raises NotFoundError: where there is no such file.
         """
         raise NotImplementedError
+
+    def attributes(self, name: str) -> Attributes:
+        """Return what a file carries; by default, what its name implies.
+
+        :raises NotFoundError: where there is no such file.
+        """
+        if not self.exists(name):
+            raise NotFoundError(name)
+        return Attributes.of(name)
 
     def list(self, prefix: str = "") -> Iterator[FileWrapper]:
         """Yield the files whose names start with a prefix, sorted by their names."""
@@ -162,8 +185,9 @@ class BaseStore:
 
         :param to: the new name, which becomes unique where it is taken.
         """
+        attributes = self.attributes(name)
         with self.open(name) as file:
-            return self.save(file, to)
+            return self.save(file, to, **attributes.options(name, to))
 
     def safe_filename(self, filename: str) -> str:
         """Propose a name for what a client sent, with a short UUID where it is taken.
@@ -173,17 +197,27 @@ class BaseStore:
         name = names.clean(filename)
         return names.unique(name) if self.exists(name) else name
 
-    def url(self, name: str, expires: float | None = None) -> str:
+    def url(
+        self,
+        name: str,
+        expires: float | None = None,
+        *,
+        download_name: str | None = None,
+    ) -> str:
         """Return a file's URL, or one that is signed.
 
         :param expires: the seconds that a signed one works.
+        :param download_name: download the file under this name; only signed URLs can.
+        :raises InvalidAttributeError: for a name that no download can have.
         """
+        chosen = check_download_name(expires, download_name)
         if expires is None:
             return self.absolute_url(name)
         ends = int(time.time() + expires)
-        signature = self.signer.sign(self.full_name(name), ends)
-        query = urlencode({"expires": ends, "signature": signature})
-        return f"{self.absolute_url(name)}?{query}"
+        signature = self.signer.sign(self.full_name(name), ends, chosen)
+        query = {"expires": ends, "signature": signature}
+        query |= {"download_name": chosen} if chosen else {}
+        return f"{self.absolute_url(name)}?{urlencode(query)}"
 
     def absolute_url(self, name: str) -> str:
         """Return a file's URL with ``STORE_DOMAIN``, if there is one."""
@@ -235,9 +269,23 @@ class BaseStore:
                 return full
         raise StoreError("unreachable")  # pragma: no cover - candidates never end
 
-    def saved(self, name: str, size: int) -> FileWrapper:
+    def receive(
+        self,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None,
+        options: SaveOptions,
+    ) -> Upload:
+        """Return what is to be saved, with the store's own accept hook."""
+        if file is not None and "content_digest" not in options:
+            options["content_digest"] = content_digest(file)
+        return Upload.of(file, name, options, self.config.accept)
+
+    def saved(
+        self, name: str, size: int, attributes: Attributes | None = None
+    ) -> FileWrapper:
         """Return the file that was just saved.
 
         :param name: its name as the root of the store sees it.
         """
-        return FileWrapper(self.within(None), name, size)
+        root = self.within(None)
+        return FileWrapper(root, name, size, known_attributes=attributes)

@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import BinaryIO
+from typing import Unpack
 
 from flask_store import names
+from flask_store._attributes import Attributes
+from flask_store._attributes import SaveOptions
+from flask_store._records import Record
+from flask_store._records import forget
+from flask_store._records import orphans
+from flask_store._records import read
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import NotFoundError
@@ -60,21 +67,28 @@ class LocalStore(BaseStore):
         app.config.setdefault("STORE_PATH", str(path))
 
     def save(
-        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+        self,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None = None,
+        **options: Unpack[SaveOptions],
     ) -> FileWrapper:
         """Save a file: when this returns, a power cut does not lose it.
 
         Nobody ever sees a part of it, and a process that dies leaves nothing.
         """
-        upload = Upload.of(file, name)
+        upload = self.receive(file, name, options)
+        received = upload.stream
+        if isinstance(received, Spool) and not received.linked:
+            upload = upload.accepted(received, _size(received))
+            with contextlib.suppress(_OtherFileSystemError):
+                return self._name(received, upload)
         with system_failing_as("save", upload.name):
-            if isinstance(upload.stream, Spool) and not upload.stream.linked:
-                with contextlib.suppress(_OtherFileSystemError):
-                    return self._name(upload.stream, upload)
             folder = self._target(self.full_name(upload.name)).rpartition("/")[0]
-            with self._open_spool(folder, upload.name) as spool:
-                upload.copy_to(spool)
-                return self._name(spool, upload)
+            spool = self._open_spool(folder, upload.name)
+        with spool:
+            with system_failing_as("save", upload.name):
+                size = upload.copy_to(spool)
+            return self._name(spool, upload.accepted(spool, size))
 
     def spool(self, label: str) -> Spool:
         """Return a file in the making, in the store's root.
@@ -92,25 +106,26 @@ class LocalStore(BaseStore):
             return Spool(folder, label)
 
     def _name(self, spool: Spool, upload: Upload) -> FileWrapper:
-        spool.settle(durable=self.config.fsync)
-        size = os.fstat(spool.fileno()).st_size
+        record = Record(spool, durable=self.config.fsync)
 
         def link(full: str) -> bool:
             path = self._target(full)
+            record.settle(upload.kept(full))
             try:
-                return spool.link(path)
+                return record.link(path)
             except FileNotFoundError:
                 make_folder(Path(path).parent, durable=self.config.fsync)
-                return spool.link(path)
+                return record.link(path)
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     raise _OtherFileSystemError from error
                 raise
 
-        full = self.place(upload, link)
-        if self.config.fsync:
-            sync_folder((self.root / full).parent)
-        return self.saved(full, size)
+        with system_failing_as("save", upload.name):
+            full = self.place(upload, link)
+            if self.config.fsync:
+                sync_folder((self.root / full).parent)
+            return self.saved(full, _size(spool))
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""
@@ -129,7 +144,9 @@ class LocalStore(BaseStore):
     def delete(self, name: str) -> None:
         """Delete a file; it is no error when there is none."""
         with contextlib.suppress(NotFoundError), system_failing_as("delete", name):
-            self._path(name).unlink()
+            path = self._path(name)
+            forget(str(path))
+            path.unlink()
 
     def size(self, name: str) -> int:
         """Return the number of bytes."""
@@ -138,6 +155,11 @@ class LocalStore(BaseStore):
     def modified(self, name: str) -> datetime:
         """Return when a file was written."""
         return _time(self._stat(name))
+
+    def attributes(self, name: str) -> Attributes:
+        """Return what a file carries."""
+        found = self._stat(name)
+        return Attributes.of(name, read(self.join(name), found.st_size))
 
     def list(self, prefix: str = "") -> Iterator[FileWrapper]:
         """Yield the files whose names start with a prefix, sorted by their names."""
@@ -164,11 +186,16 @@ class LocalStore(BaseStore):
         with system_failing_as("save", "a file in STORE_PATH"):
             with self._open_spool(str(self.root), "a file in STORE_PATH") as spool:
                 probe = self.root / f"{HIDDEN_PREFIX}{uuid.uuid4().hex}"
-                spool.link(str(probe))
+                record = Record(spool, durable=False)
+                record.settle(b'{"metadata":{"flask":"store"}}')
+                record.link(str(probe))
+                forget(str(probe))
                 probe.unlink()
             how = "named" if spool.hidden else "unnamed"
+            where = "beside them" if record.beside else "with them"
             yield f"{self.root}: files can be saved; those in the making are {how}"
-            left = list(leftovers(self.root))
+            yield f"attributes are kept {where}"
+            left = [*leftovers(self.root), *orphans(self.root)]
             for path in left if clean else ():
                 path.unlink(missing_ok=True)
         yield f"{len(left)} files of killed processes {'removed' if clean else 'left'}"
@@ -189,7 +216,7 @@ class LocalStore(BaseStore):
         return self.root / self.full_name(name)
 
 
-class _OtherFileSystemError(OSError):
+class _OtherFileSystemError(Exception):
     """The spool is not where the file is to be."""
 
 
@@ -213,6 +240,11 @@ def _walk(folder: Path, above: str, start: str) -> Iterator[tuple[str, os.stat_r
             # Somebody may have deleted it since.
             with contextlib.suppress(FileNotFoundError):
                 yield full, entry.stat()
+
+
+def _size(spool: Spool) -> int:
+    spool.flush()
+    return os.fstat(spool.fileno()).st_size
 
 
 def _time(found: os.stat_result) -> datetime:

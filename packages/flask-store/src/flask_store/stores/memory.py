@@ -10,12 +10,14 @@ from datetime import datetime
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import BinaryIO
+from typing import Unpack
 
+from flask_store._attributes import Attributes
+from flask_store._attributes import SaveOptions
 from flask_store.config import Config
 from flask_store.exceptions import NotFoundError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.stores.base import BaseStore
-from flask_store.upload import Upload
 
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 class _Blob:
     data: bytes
     modified: datetime
+    attributes: Attributes
 
 
 class MemoryStore(BaseStore):
@@ -40,18 +43,24 @@ class MemoryStore(BaseStore):
         self._blobs: dict[str, _Blob] = {}
 
     def save(
-        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+        self,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None = None,
+        **options: Unpack[SaveOptions],
     ) -> FileWrapper:
         """Save a file in memory."""
-        upload = Upload.of(file, name)
+        upload = self.receive(file, name, options)
         buffer = io.BytesIO()
         size = upload.copy_to(buffer)
-        blob = _Blob(buffer.getvalue(), datetime.now(UTC))
-        # setdefault is atomic: of two threads one sees the other's blob.
-        created = self.place(
-            upload, lambda name: self._blobs.setdefault(name, blob) is blob
-        )
-        return self.saved(created, size)
+        upload = upload.accepted(buffer, size)
+
+        def create(full: str) -> bool:
+            attributes = upload.attributes(full)
+            blob = _Blob(buffer.getvalue(), datetime.now(UTC), attributes)
+            # setdefault is atomic: of two threads one sees the other's blob.
+            return self._blobs.setdefault(full, blob) is blob
+
+        return self.saved(self.place(upload, create), size)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""
@@ -72,6 +81,10 @@ class MemoryStore(BaseStore):
     def modified(self, name: str) -> datetime:
         """Return when a file was saved."""
         return self._find(name).modified
+
+    def attributes(self, name: str) -> Attributes:
+        """Return what a file carries."""
+        return self._find(name).attributes
 
     def list(self, prefix: str = "") -> Iterator[FileWrapper]:
         """Yield the files whose names start with a prefix, sorted by their names."""

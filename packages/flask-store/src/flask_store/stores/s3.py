@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import BinaryIO
 from typing import ClassVar
+from typing import Unpack
 
 from flask_store import names
 from flask_store import serving
+from flask_store._attributes import Attributes
+from flask_store._attributes import SaveOptions
+from flask_store._attributes import check_download_name
+from flask_store._attributes import usable
+from flask_store._object_headers import content_disposition
+from flask_store._object_headers import from_headers
 from flask_store.bucket import Bucket
 from flask_store.bucket import ObjectReader
 from flask_store.bucket import failing_as
@@ -85,16 +92,24 @@ class S3Store(BaseStore):
         self.prefix = (self.config.path or "").strip("/")
 
     def save(
-        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+        self,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None = None,
+        **options: Unpack[SaveOptions],
     ) -> FileWrapper:
         """Send a file to S3 and wait until it is there."""
-        upload = Upload.of(file, name)
-        with failing_as("save", upload.name), rereadable(upload) as (body, size):
-            condition = self.bucket.keeps_names(size)
-            create = functools.partial(
-                self._create, body=body, size=size, upload=upload, condition=condition
-            )
-            created = self.place(upload, create, always_unique=not condition)
+        upload = self.receive(file, name, options)
+        with rereadable(upload) as (body, size):
+            upload = upload.accepted(body, size)
+            with failing_as("save", upload.name):
+                return self._send(upload, body, size)
+
+    def _send(self, upload: Upload, body: IO[bytes], size: int) -> FileWrapper:
+        condition = self.bucket.keeps_names(size)
+        create = functools.partial(
+            self._create, body=body, size=size, upload=upload, condition=condition
+        )
+        created = self.place(upload, create, always_unique=not condition)
         return self.saved(created, size)
 
     def _create(
@@ -106,7 +121,8 @@ class S3Store(BaseStore):
             size,
             uuid.uuid4().hex,
             condition=condition,
-            headers=object_headers(upload.content_type),
+            attributes=upload.attributes(full),
+            name=full,
         )
 
     def open(self, name: str) -> BinaryIO:
@@ -133,6 +149,16 @@ class S3Store(BaseStore):
         """Return when a file was written."""
         modified: datetime = self._head(name)["LastModified"]
         return modified
+
+    def attributes(self, name: str) -> Attributes:
+        """Return what a file carries."""
+        head = self._head(name)
+        headers = {
+            "Content-Type": head.get("ContentType"),
+            "Content-Disposition": head.get("ContentDisposition"),
+            "Cache-Control": head.get("CacheControl"),
+        }
+        return from_headers(name, headers, head["Metadata"])
 
     def list(self, prefix: str = "") -> Iterator[FileWrapper]:
         """Yield the files whose names start with a prefix, sorted by their names."""
@@ -161,17 +187,29 @@ class S3Store(BaseStore):
         """Return a file's URL, with ``STORE_DOMAIN`` or the bucket's own address."""
         return (self.config.domain or self._address()) + self.relative_url(name)
 
-    def url(self, name: str, expires: float | None = None) -> str:
+    def url(
+        self,
+        name: str,
+        expires: float | None = None,
+        *,
+        download_name: str | None = None,
+    ) -> str:
         """Return a file's URL, or one that S3 lets in for some time.
 
         :param expires: the seconds that a signed one works, a week at most.
+        :param download_name: download the file under this name; only signed URLs can.
         """
+        chosen = check_download_name(expires, download_name)
         if expires is None:
             return self.absolute_url(name)
+        override = {}
+        if chosen:
+            field = content_disposition("attachment", chosen)
+            override["ResponseContentDisposition"] = field
         with failing_as("sign", name):
             signed: str = self.bucket.client.generate_presigned_url(
                 "get_object",
-                Params={"Bucket": self.bucket.name, "Key": self.join(name)},
+                Params={"Bucket": self.bucket.name, "Key": self.join(name), **override},
                 ExpiresIn=min(int(expires), WEEK),
             )
         return signed
@@ -275,10 +313,13 @@ class S3GeventStore(S3Store):
         app.config.setdefault("STORE_SPOOL_PATH", str(path))
 
     def save(
-        self, file: FileStorage | IO[bytes] | None, name: str | None = None
+        self,
+        file: FileStorage | IO[bytes] | None,
+        name: str | None = None,
+        **options: Unpack[SaveOptions],
     ) -> FileWrapper:
         """Keep a file on disk, to be sent; its name is unique from the start."""
-        upload = Upload.of(file, name)
+        upload = self.receive(file, name, options)
         full = self.full_name(names.unique(upload.name))
         self.start()
         with system_failing_as("save", upload.name):
@@ -312,7 +353,8 @@ class S3GeventStore(S3Store):
                 job.size,
                 job.id,
                 condition=False,
-                headers=object_headers(job.content_type),
+                attributes=Attributes.of(job.name, usable(job.record)),
+                name=job.name,
             )
             self.journal.remove(job)
         return True
@@ -350,14 +392,6 @@ def require(package: str, extra: str) -> None:
     """Check that a package is there, without the time to import it."""
     if importlib.util.find_spec(package) is None:
         raise MissingDependencyError(package, extra)
-
-
-def object_headers(content_type: str) -> dict[str, str]:
-    """Return what S3 is to send with an object, so that no browser runs it."""
-    made = {"ContentType": content_type}
-    if not serving.is_inline(content_type):
-        made["ContentDisposition"] = "attachment"
-    return made
 
 
 @contextlib.contextmanager
