@@ -11,6 +11,7 @@ from harness.databases import RedisServer
 from harness.databases import memcached
 from harness.databases import redis_server
 from harness.nginx import nginx
+from harness.npm import node_packages
 from harness.s3 import Front
 from harness.s3 import S3Server
 from harness.s3 import ceph_server
@@ -45,6 +46,7 @@ __all__ = [
     "gunicorn",
     "memcached",
     "nginx",
+    "node_packages",
     "redis_server",
     "require",
     "require_module",

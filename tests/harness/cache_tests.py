@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.npm import node_packages
 from harness.server import Server
 from harness.server import free_port
 from harness.server import listens
-from harness.server import missing
 from harness.server import require
 from harness.server import running
 from harness.server import temporary_directory
@@ -122,22 +120,5 @@ def _detail(result: object) -> str:
 
 
 def _package() -> Path:
-    """Return where the suite is, installed from npm where it is not."""
-    home = Path(tempfile.gettempdir()) / f"http-cache-tests-{VERSION}"
-    package = home / "node_modules" / "http-cache-tests"
-    if not package.exists():
-        npm = require("npm", "apt-get install nodejs npm")
-        fresh = Path(tempfile.mkdtemp(prefix="http-cache-tests-"))
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(
-            [*command, "--prefix", str(fresh), f"http-cache-tests@{VERSION}"],
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        if done.returncode:
-            missing("http-cache-tests", f"npm install http-cache-tests@{VERSION}")
-        with contextlib.suppress(OSError):
-            fresh.rename(home)
-        shutil.rmtree(fresh, ignore_errors=True)
-    return package
+    packages = node_packages(f"http-cache-tests@{VERSION}")
+    return packages / "node_modules" / "http-cache-tests"
