@@ -548,7 +548,8 @@ def test_check(provider: LocalStore) -> None:
     """The check finds what killed processes left, and leaves what lives alone."""
     findings = list(provider.check())
     assert findings == [
-        f"{provider.root}: files can be saved; those in the making are unnamed",
+        f"{provider.root}: files can be saved; those in the making are unnamed, "
+        "attributes are kept with them",
         "0 files of killed processes left",
     ]
     dead = provider.root / f"{HIDDEN_PREFIX}dead"

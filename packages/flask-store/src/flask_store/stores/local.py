@@ -193,8 +193,10 @@ class LocalStore(BaseStore):
                 probe.unlink()
             how = "named" if spool.hidden else "unnamed"
             where = "beside them" if record.beside else "with them"
-            yield f"{self.root}: files can be saved; those in the making are {how}"
-            yield f"attributes are kept {where}"
+            yield (
+                f"{self.root}: files can be saved; those in the making are {how}, "
+                f"attributes are kept {where}"
+            )
             left = [*leftovers(self.root), *orphans(self.root)]
             for path in left if clean else ():
                 path.unlink(missing_ok=True)
