@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from flask_kaccel._files import Location
 from flask_kaccel.config import Config
 from flask_kaccel.exceptions import ConfigError
-from flask_kaccel.files import Location
 
 
 DIRECTORY = {"KACCEL_FILES_PATH": "files"}

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
-from flask_kaccel.headers import cache_control
-from flask_kaccel.headers import content_disposition
-from flask_kaccel.headers import content_type
-from flask_kaccel.headers import expires_value
-from flask_kaccel.headers import guess_mimetype
-from flask_kaccel.headers import is_internal_uri
+from flask_kaccel._headers import cache_control
+from flask_kaccel._headers import content_disposition
+from flask_kaccel._headers import content_type
+from flask_kaccel._headers import expires_value
+from flask_kaccel._headers import guess_mimetype
+from flask_kaccel._headers import is_internal_uri
 
 
 @pytest.mark.parametrize(

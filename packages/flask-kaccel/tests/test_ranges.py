@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
-from flask_kaccel.ranges import Answer
-from flask_kaccel.ranges import Spans
-from flask_kaccel.ranges import answer
-from flask_kaccel.ranges import multipart
-from flask_kaccel.ranges import parse_ranges
+from flask_kaccel._ranges import Answer
+from flask_kaccel._ranges import Spans
+from flask_kaccel._ranges import answer
+from flask_kaccel._ranges import multipart
+from flask_kaccel._ranges import parse_ranges
 
 
 ETAG = '"1-64"'

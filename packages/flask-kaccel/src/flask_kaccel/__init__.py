@@ -1,11 +1,11 @@
 """Hand file downloads to nginx."""
 
-from flask_kaccel.exceptions import ConfigError
-from flask_kaccel.exceptions import InvalidValueError
-from flask_kaccel.exceptions import KaccelError
-from flask_kaccel.exceptions import SetupError
-from flask_kaccel.extension import Kaccel
-from flask_kaccel.extension import nginx_locations
+from ._extension import Kaccel
+from ._extension import nginx_locations
+from .exceptions import ConfigError
+from .exceptions import InvalidValueError
+from .exceptions import KaccelError
+from .exceptions import SetupError
 
 
 __all__ = [

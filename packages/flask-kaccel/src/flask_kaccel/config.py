@@ -15,16 +15,16 @@ from typing import Any
 from typing import Literal
 from typing import get_args
 
-from flask_kaccel.exceptions import ConfigError
-from flask_kaccel.files import Location
-from flask_kaccel.files import absolute
-from flask_kaccel.files import is_url
-from flask_kaccel.headers import CHARSET_NAME
-from flask_kaccel.headers import DEFAULT_CHARSET
-from flask_kaccel.headers import EXPIRES
-from flask_kaccel.headers import INTERNAL_PREFIX
-from flask_kaccel.headers import LIMIT
-from flask_kaccel.headers import Rule
+from ._files import Location
+from ._files import absolute
+from ._files import is_url
+from ._headers import CHARSET_NAME
+from ._headers import DEFAULT_CHARSET
+from ._headers import EXPIRES
+from ._headers import INTERNAL_PREFIX
+from ._headers import LIMIT
+from ._headers import Rule
+from .exceptions import ConfigError
 
 
 PREFIX = "KACCEL_"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from flask_kaccel.files import absolute
-from flask_kaccel.headers import sendfile_value
+from ._files import absolute
+from ._headers import sendfile_value
 
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
-    from flask_kaccel.deployment import Deployment
+    from ._deployment import Deployment
 
 
 def assert_sends(

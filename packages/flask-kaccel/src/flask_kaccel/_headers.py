@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from werkzeug.http import dump_options_header
 from werkzeug.utils import get_content_type
 
-from flask_kaccel.exceptions import InvalidValueError
+from .exceptions import InvalidValueError
 
 
 HeaderList = Sequence[tuple[str, str]]

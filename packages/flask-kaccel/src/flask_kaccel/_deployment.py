@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from werkzeug.http import http_date
 
-from flask_kaccel.config import Config
-from flask_kaccel.files import File
-from flask_kaccel.files import Locations
-from flask_kaccel.files import absolute
-from flask_kaccel.headers import HeaderList
-from flask_kaccel.headers import file_settings
-from flask_kaccel.headers import sendfile_value
-from flask_kaccel.nginx import SECRET_HEADER
-from flask_kaccel.nginx import app_location
-from flask_kaccel.nginx import locations_text
+from ._files import File
+from ._files import Locations
+from ._files import absolute
+from ._headers import HeaderList
+from ._headers import file_settings
+from ._headers import sendfile_value
+from ._nginx import SECRET_HEADER
+from ._nginx import app_location
+from ._nginx import locations_text
+from .config import Config
 
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from flask import current_app
 from flask.cli import AppGroup
 from werkzeug.urls import iri_to_uri
 
-from flask_kaccel.check import Site
-from flask_kaccel.exceptions import InvalidValueError
+from ._check import Site
+from .exceptions import InvalidValueError
 
 
 if TYPE_CHECKING:
-    from flask_kaccel.deployment import Deployment
+    from ._deployment import Deployment
 
 commands = AppGroup("kaccel", help="Hand file downloads to nginx.")
 

@@ -12,13 +12,13 @@ from werkzeug.datastructures import EnvironHeaders
 from werkzeug.http import http_date
 from werkzeug.wsgi import wrap_file
 
-from flask_kaccel.files import File
-from flask_kaccel.ranges import Answer
-from flask_kaccel.ranges import Spans
-from flask_kaccel.ranges import answer
-from flask_kaccel.ranges import content_range
-from flask_kaccel.ranges import epoch
-from flask_kaccel.ranges import multipart
+from ._files import File
+from ._ranges import Answer
+from ._ranges import Spans
+from ._ranges import answer
+from ._ranges import content_range
+from ._ranges import epoch
+from ._ranges import multipart
 
 
 if TYPE_CHECKING:

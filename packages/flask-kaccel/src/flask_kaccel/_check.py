@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from werkzeug.datastructures import Headers
 
-from flask_kaccel.delivery import CHECK_HEADER
-from flask_kaccel.files import Location
-from flask_kaccel.files import Locations
-from flask_kaccel.headers import is_internal
-from flask_kaccel.ranges import epoch
+from ._delivery import CHECK_HEADER
+from ._files import Location
+from ._files import Locations
+from ._headers import is_internal
+from ._ranges import epoch
 
 
 TIMEOUT_SECONDS = 10.0

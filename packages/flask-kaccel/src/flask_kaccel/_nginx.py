@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from flask_kaccel.exceptions import InvalidValueError
-from flask_kaccel.files import Location
-from flask_kaccel.headers import Rule
+from ._files import Location
+from ._headers import Rule
+from .exceptions import InvalidValueError
 
 
 SECRET_HEADER = "X-Kaccel-Secret"  # noqa: S105 - the name of a header

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from flask_kaccel.delivery import send_or_miss
-from flask_kaccel.files import File
-from flask_kaccel.headers import is_internal
+from ._delivery import send_or_miss
+from ._files import File
+from ._headers import is_internal
 
 
 if TYPE_CHECKING:
