@@ -154,7 +154,16 @@ def test_stored_file_is_sent_by_nginx(tmp_path: Path) -> None:
         "KACCEL_REDIRECT_PATH": "/_files/",
     }
     source = readme_app(tmp_path, config)
-    command = [sys.executable, "-m", "flask", "--app", str(source), "kaccel", "nginx"]
+    command = [
+        sys.executable,
+        "-m",
+        "flask",
+        "--app",
+        str(source),
+        "kaccel",
+        "config",
+        "nginx",
+    ]
     printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     with (
         harness.gunicorn(source) as upstream,

@@ -92,7 +92,12 @@ def push_a_link(_: object) -> None:
 
 FLASK = frozenset({"flask", "werkzeug"})
 PACKAGES = (
-    Package("flask_kaccel", "Kaccel", FLASK, lambda it: it.send_file(__file__)),
+    Package(
+        "flask_kaccel",
+        "Kaccel",
+        FLASK | {"itsdangerous"},
+        lambda it: it.send_file(__file__),
+    ),
     Package("flask_firehose", "Firehose", FLASK, push_a_link),
     Package("flask_store", "Store", FLASK | {"shortuuid"}, lambda it: it.Provider()),
     Package(

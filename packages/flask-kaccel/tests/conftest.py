@@ -23,10 +23,12 @@ from flask import Response
 from flask import request
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
+from werkzeug.test import Client
 from werkzeug.test import TestResponse
 
 from flask_kaccel import Kaccel
 from flask_kaccel import nginx_locations
+from flask_kaccel._edge import Edge
 
 
 # Leave out the tests against real servers where the workspace's harness is absent.
@@ -122,11 +124,13 @@ MakeApp = Callable[..., tuple[Flask, Kaccel]]
 def make_app(tree: Path) -> MakeApp:
     """A factory of apps that send the file whose quoted name is the query."""
 
-    def make(*, static: bool = False, **config: object) -> tuple[Flask, Kaccel]:
+    def make(
+        *, static: bool = False, guard: bool = True, **config: object
+    ) -> tuple[Flask, Kaccel]:
         app = Flask(__name__, static_folder=str(tree), static_url_path="/static")
         app.test_client_class = ClosingClient
         app.config.update(KACCEL_FILES_PATH=str(tree), **config)
-        kaccel = Kaccel(app, static=static)
+        kaccel = Kaccel(app, static=static, guard=guard)
 
         @app.route("/send", methods=["GET", "POST"])
         def send() -> Response:
@@ -136,6 +140,31 @@ def make_app(tree: Path) -> MakeApp:
         return app, kaccel
 
     return make
+
+
+class Leaving:
+    """The way of a response out of an app, through its edge."""
+
+    def __call__(
+        self, app: Flask, view: Callable[[], Response | None], **request: Any
+    ) -> TestResponse:
+        """Answer one request by a view that is no route of the app."""
+        state = app.extensions["kaccel"]
+
+        def wsgi_app(environ: Any, start_response: Any) -> Any:
+            with app.request_context(environ):
+                response = view()
+                assert response is not None
+                return response(environ, start_response)
+
+        client = Client(Edge(wsgi_app, state))
+        return client.open("/", buffered=True, **request)
+
+
+@pytest.fixture
+def leave() -> Leaving:
+    """A call that answers a request by a view, as the client sees it."""
+    return Leaving()
 
 
 @pytest.fixture
@@ -184,9 +213,28 @@ def download():
     return kaccel.send_from_directory_or_404(asked(), as_attachment=True)
 
 
+@app.get("/refused/<way>")
+def refused(way):
+    response = kaccel.send_from_directory_or_404("a.txt")
+    if way == "data":
+        response.direct_passthrough = False
+        response.set_data("not for you")
+    elif way == "copy":
+        return Response(response.response, status=404, headers=response.headers)
+    else:
+        headers = {"X-Accel-Redirect": "/protected/a.txt", "X-Accel-Limit-Rate": "1"}
+        return Response("not for you", headers=headers)
+    return response
+
+
 @app.get("/modified")
 def modified():
     return kaccel.send_from_directory_or_404(asked(), last_modified=0)
+
+
+@app.get("/charset")
+def charset():
+    return kaccel.send_file(Path(os.environ["FILES"], "a.txt"), charset="koi8-r")
 
 
 @app.get("/limited")
@@ -210,6 +258,11 @@ def headers():
     response.headers["Content-Security-Policy"] = "default-src 'none'"
     response.headers["Vary"] = "Cookie"
     response.headers["X-Own"] = "dropped"
+    response.headers.add("Content-Security-Policy", "frame-ancestors 'none'")
+    response.headers.add("Link", "</one>")
+    response.headers.add("Link", "</two>")
+    response.headers["Cache-Control"] = "public, max-age=31536000"
+    response.headers["Expires"] = "Thu, 01 Jan 2099 00:00:00 GMT"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.set_cookie("one", "1")
     response.set_cookie("two", "2")
@@ -220,6 +273,9 @@ def headers():
 def object_():
     response = kaccel.redirect(asked()) or flask.redirect(asked())
     response.headers["Content-Security-Policy"] = "sandbox"
+    response.headers["Cache-Control"] = "private, max-age=5"
+    response.headers["Content-Disposition"] = 'attachment; filename="a b.txt"'
+    response.set_cookie("own", "1")
     return response
 
 

@@ -1,16 +1,14 @@
-"""What an operator runs: ``flask kaccel nginx`` and ``flask kaccel check``."""
+"""The commands of an operator: ``flask kaccel config`` and ``flask kaccel check``."""
 
 from __future__ import annotations
 
-import os
-import secrets
+import re
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import flask
 import pytest
@@ -21,6 +19,10 @@ from werkzeug.serving import make_server
 from flask_kaccel import InvalidValueError
 from flask_kaccel import Kaccel
 from flask_kaccel import nginx_locations
+from flask_kaccel._fields import CARRIED
+from flask_kaccel._fields import RESTORED
+from flask_kaccel._fields import TABLE
+from flask_kaccel._fields import Fate
 
 
 MakeApp = Callable[..., tuple[Flask, Kaccel]]
@@ -37,7 +39,7 @@ def run(app: Flask, *arguments: str) -> Result:
 def serving(app: Flask) -> Iterator[str]:
     """Serve an app on a free port."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -50,17 +52,54 @@ def serving(app: Flask) -> Iterator[str]:
 def test_nginx(make_app: MakeApp, tree: Path) -> None:
     """A directory with a prefix gets a block, and the app gets one on demand."""
     app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
-    text = run(app, "nginx").output
+    text = run(app, "config", "nginx").output
     assert text.startswith("location ^~ /protected/ {\n    internal;\n")
     assert f'    alias "{tree}/";\n' in text
     assert "add_header Vary $upstream_http_vary always;" in text
     assert SECRET not in text
-    text = run(app, "nginx", "--upstream", "http://127.0.0.1:8000").output
+    text = run(app, "config", "nginx", "--upstream", "http://127.0.0.1:8000").output
     assert '\nlocation / {\n    proxy_pass "http://127.0.0.1:8000";\n' in text
     assert f'proxy_set_header X-Kaccel-Secret "{SECRET}";' in text
     assert text == nginx_locations(app, "http://127.0.0.1:8000")
     for upstream in ("https://[::1]:8000", "http://unix:/run/my-app.sock"):
         assert f'proxy_pass "{upstream}";' in nginx_locations(app, upstream)
+    text = nginx_locations(app, "uwsgi://unix:/run/app.sock")
+    assert "uwsgi_pass unix:/run/app.sock;" in text
+    assert f'uwsgi_param HTTP_X_KACCEL_SECRET "{SECRET}";' in text
+
+
+def test_nginx_gives_back_what_the_table_says(make_app: MakeApp) -> None:
+    """Fields of the file come without errors, all others with them, and no other."""
+    app, _ = make_app(**NGINX)
+    lines = re.findall("    add_header (.*);", nginx_locations(app))
+    for field in TABLE:
+        variable = field.carrier.lower().replace("-", "_")
+        line = f"{field.name} $upstream_http_{variable}"
+        assert (line in lines) is (field.fate is Fate.CARRIED)
+        assert (f"{line} always" in lines) is (field.fate is Fate.RESTORED)
+    assert len(lines) == len(CARRIED) + len(RESTORED)
+
+
+def test_keep(make_app: MakeApp) -> None:
+    """A field of one's own is given back on demand."""
+    app, _ = make_app(**NGINX)
+    text = run(app, "config", "nginx", "--keep", "X-Request-ID", "--keep", "NEL").output
+    assert "add_header X-Request-ID $upstream_http_x_request_id always;" in text
+    assert text == nginx_locations(app, keep=["X-Request-ID", "NEL"])
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "Vary", "etag", "Set-Cookie", "X-Accel-Redirect", "a;b", "é"]
+)
+def test_wrong_keep(make_app: MakeApp, name: str) -> None:
+    """A name that is no field, or has a place already, is an error."""
+    app, _ = make_app(**NGINX)
+    with pytest.raises(
+        InvalidValueError, match=r"^keep is .*: give a field of your own"
+    ):
+        nginx_locations(app, keep=[name])
+    result = run(app, "config", "nginx", f"--keep={name}")
+    assert (result.exit_code, result.stdout) == (1, "")
 
 
 def test_nginx_without_a_prefix(make_app: MakeApp) -> None:
@@ -70,11 +109,56 @@ def test_nginx_without_a_prefix(make_app: MakeApp) -> None:
     assert 'X-Kaccel-Secret "";' in nginx_locations(app, "http://app")
 
 
-def test_nginx_with_nothing_to_print(make_app: MakeApp) -> None:
-    """Without a prefix the command says what is missing, rather than nothing."""
-    remedy = "set KACCEL_REDIRECT_PATH or KACCEL_MAPPINGS first"
-    assert remedy in run(make_app()[0], "nginx").output
-    assert remedy not in run(make_app(**NGINX)[0], "nginx").output
+def test_nothing_to_print(make_app: MakeApp) -> None:
+    """A script gets nothing and a status; whoever reads learns what is missing."""
+    app, _ = make_app()
+    for arguments in ([], ["--upstream", "http://127.0.0.1:8000"]):
+        result = run(app, "config", "nginx", *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "set KACCEL_REDIRECT_PATH or KACCEL_MAPPINGS first" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("front", "backend", "lines"),
+    [
+        ("apache", "x-sendfile", ["XSendFile on", 'ProxyPass "/" "http://app:8000/"']),
+        (
+            "lighttpd",
+            "x-sendfile",
+            ['"x-sendfile" => "enable"', '"host" => "app", "port" => "8000"'],
+        ),
+        ("caddy", "caddy", ["reverse_proxy app:8000 {", "uri strip_prefix /protected"]),
+    ],
+)
+def test_other_fronts(
+    make_app: MakeApp, tree: Path, front: str, backend: str, lines: list[str]
+) -> None:
+    """Each front is told the directory, the app's address and the secret."""
+    app, _ = make_app(KACCEL_BACKEND=backend, KACCEL_SECRET=SECRET, **NGINX)
+    text = run(app, "config", front, "--upstream", "http://app:8000").output
+    for line in [*lines, f'"{tree}/"', SECRET]:
+        assert line in text
+    socket = run(app, "config", front, "--upstream", "http://unix:/run/app.sock")
+    assert socket.exit_code == 0
+    assert "/run/app.sock" in socket.output
+    for wrong in ([], ["--upstream", "uwsgi://app:3031"]):
+        result = run(app, "config", front, *wrong)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "give the URL at which the app listens" in result.stderr
+    app, _ = make_app(**NGINX)
+    result = run(app, "config", front, "--upstream", "http://app:8000")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"KACCEL_BACKEND is 'nginx': set it to '{backend}'" in result.stderr
+
+
+def test_config_of_the_app(make_app: MakeApp) -> None:
+    """Without a front the command prints the app's own keys, but no secret."""
+    app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
+    output = run(app, "config").output
+    assert "* KACCEL_REDIRECT_PATH = '/protected/'" in output
+    assert "  KACCEL_HOST = None" in output
+    assert "* KACCEL_SECRET = '***'" in output
+    assert SECRET not in output
 
 
 @pytest.mark.parametrize(
@@ -82,7 +166,7 @@ def test_nginx_with_nothing_to_print(make_app: MakeApp) -> None:
     [
         "127.0.0.1:8000", "unix:/run/app.sock", "", "http://", "http://app/",
         "http://app/path", "http://app?x", "http://unix:/run/app.sock:/path",
-        "http://user@app", "http://$host", "http://a b",
+        "http://user@app", "http://$host", "http://a b", "fastcgi://app:9000",
     ],
 )  # fmt: skip
 def test_nginx_wrong_upstream(make_app: MakeApp, upstream: str) -> None:
@@ -90,7 +174,7 @@ def test_nginx_wrong_upstream(make_app: MakeApp, upstream: str) -> None:
     app, _ = make_app(**NGINX)
     with pytest.raises(InvalidValueError, match=r"^upstream is '.*': give the URL"):
         nginx_locations(app, upstream)
-    result = run(app, "nginx", "--upstream", upstream)
+    result = run(app, "config", "nginx", "--upstream", upstream)
     assert result.exit_code == 1
     assert "give the URL" in result.output
 
@@ -122,158 +206,95 @@ def test_nginx_quotes_paths() -> None:
         Kaccel(app)
         with pytest.raises(InvalidValueError, match=r"^path is '/srv/.*': rename it"):
             nginx_locations(app)
-        result = run(app, "nginx")
+        result = run(app, "config", "nginx")
         assert result.exit_code == 1
         assert "rename it" in result.output
 
 
 def test_check_of_a_site_without_nginx(make_app: MakeApp) -> None:
-    """A file that Flask has sent is a finding; the reason is where to look."""
+    """A file that Flask has sent is a finding; the cause is where to look."""
     app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
     with serving(app) as url:
         result = run(app, "check", f"{url}/send?a.txt")
     assert result.exit_code == 1
     assert (
-        "FAIL /send?a.txt is a file sent by the server in front: Flask" in result.output
+        "FAIL /send?a.txt is a file sent by the front: Flask sent it" in result.output
     )
-    assert "ok   /protected/a.txt" not in result.output
-    assert "Error: 1 of the checks failed" in result.output
+    assert "likely: the front does not add X-Kaccel-Secret" in result.output
+    assert "note set SECRET_KEY or KACCEL_SECRET" not in result.output
+    assert "Error: 1 of the checks failed" in result.stderr
 
 
-def disguise(app: Flask) -> None:
-    """Let nobody tell an app from nginx."""
-    wsgi_app = app.wsgi_app
+@pytest.mark.parametrize(
+    ("config", "query", "symptom", "cause"),
+    [
+        (NGINX, "a.txt", "Flask sent it", "has another configuration"),
+        (
+            {"KACCEL_HOST": "127.0.0.1:5", **NGINX},
+            "a.txt", "Flask sent it", "add `proxy_set_header Host $http_host;`",
+        ),
+        ({}, "a.txt", "Flask sends all files", "set KACCEL_REDIRECT_PATH"),
+        (NGINX, "missing", "the app answers 404", "the app knows no such file"),
+        (NGINX, "error", "the app answers 500", "the app fails: see its log"),
+        (
+            {"TESTING": True, **NGINX},
+            "error", "the app fails with ValueError('no')", "see the app's log",
+        ),
+        (NGINX, "login", "the app answers 302", "give --cookie or --header"),
+        (NGINX, "text", "Flask sent it", "no file of a mapping"),
+    ],
+)  # fmt: skip
+def test_what_the_app_does_itself(
+    make_app: MakeApp, config: Any, query: str, symptom: str, cause: str
+) -> None:
+    """The app's own answers are told from the front's, each with its likely cause."""
+    app, _ = make_app(**config)
 
-    def without_question(environ: Any, start_response: Any) -> Any:
-        environ.pop("HTTP_X_KACCEL_CHECK", None)
-        return wsgi_app(environ, start_response)
+    @app.before_request
+    def special() -> Any:
+        if flask.request.query_string == b"error":
+            raise ValueError("no")
+        if flask.request.query_string == b"login":
+            return flask.redirect("/login")
+        return "text" if flask.request.query_string == b"text" else None
 
-    app.wsgi_app = without_question  # type: ignore[method-assign]  # as Flask documents
-
-
-def test_check_of_a_right_site(make_app: MakeApp) -> None:
-    """A site that nobody can tell from nginx passes."""
-    app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
-    disguise(app)
     with serving(app) as url:
-        result = run(app, "check", f"{url}/send?a.txt")
-    assert result.exit_code == 0
-    assert "FAIL" not in result.output
-    assert result.output.count("ok   ") == 9
+        result = run(app, "check", f"{url}/send?{query}")
+    assert result.exit_code == 1
+    assert f"is a file sent by the front: {symptom}" in result.output
+    assert cause in result.output
 
 
-def one_page(_: Exception) -> Any:
-    """Answer every unknown path with a page that is never the same."""
-    return f"{secrets.token_hex()} at {flask.request.path}", 200
-
-
-def login(_: Exception) -> Any:
-    """Answer every unknown path with a way to log in."""
-    return flask.redirect(f"/login?next={quote(flask.request.path, safe='')}")
-
-
-def one_file(_: Exception) -> Any:
-    """Answer every unknown path with the same file."""
-    return flask.send_file(Path(__file__))
-
-
-@pytest.mark.parametrize("unknown", [one_page, login, one_file])
-def test_check_of_a_site_with_every_path(make_app: MakeApp, unknown: Any) -> None:
-    """What every other path gets too is no sign of an open one."""
-    app, _ = make_app(KACCEL_SECRET=SECRET, **NGINX)
-    app.register_error_handler(404, unknown)
-    disguise(app)
-    with serving(app) as url:
-        result = run(app, "check", f"{url}/send?a.txt")
-        assert result.exit_code == 0, result.output
-        assert result.output.count("ok   ") == 9
-        wrong = run(app, "check", f"{url}/sent?a.txt")
-        assert wrong.exit_code == 1
-        assert ("any other path gets the same" in wrong.output) == (unknown is one_file)
-
-
-def test_check_of_what_such_a_site_shows(make_app: MakeApp, tree: Path) -> None:
-    """An open path is one that does not get what every other path gets."""
+def test_check_of_a_route_under_a_prefix(make_app: MakeApp) -> None:
+    """A URL of the app that the front would keep for itself is a finding."""
     app, _ = make_app(**NGINX)
-    app.register_error_handler(404, one_page)
-
-    @app.get("/protected/")
-    def listing() -> str:
-        names = (quote(os.fsencode(it.name)) for it in tree.iterdir())
-        return "".join(f'<a href="{name}">' for name in names)
-
-    @app.get("/protected/<name>")
-    def public(name: str) -> Any:
-        return (tree / name).read_bytes()
-
-    @app.get("/protected")
-    def redirect() -> Any:
-        return flask.redirect("/protected/")
-
+    app.add_url_rule("/protected/<name>", view_func=lambda name: name)
     with serving(app) as url:
         output = run(app, "check", f"{url}/send?a.txt").output
-    assert "FAIL /protected/ is closed: 200, not as for a path that" in output
-    assert "FAIL /protected is closed: 302, not as for a path that" in output
-    assert "ok   /protected.. is closed" in output
-    assert output.count("not as for a path that there is not") == 3
+    assert "FAIL /protected/ is the front's alone: the app has the route" in output
 
 
 def test_check_of_a_name_as_people_write_it(make_app: MakeApp) -> None:
     """A URL may be pasted from a browser, which shows it decoded."""
-    app, _ = make_app()
+    app, _ = make_app(**NGINX)
     with serving(app) as url:
         result = run(app, "check", f"{url}/send?naïve-日本語-🙂.txt")
     assert "FAIL /send?na%C3%AFve-" in result.output
     assert "Flask sent it" in result.output
 
 
-def test_check_of_a_site_that_leaks(make_app: MakeApp, tree: Path) -> None:
-    """Everything that a client should not see is a finding."""
-    app, _ = make_app(**NGINX)
-
-    @app.get("/protected/")
-    def listing() -> str:
-        return f"Index of {tree}"
-
-    @app.get("/protected..")
-    def forbidden() -> Any:
-        return "", 403
-
-    @app.get("/protected/<name>")
-    def public(name: str) -> flask.Response:
-        return flask.send_from_directory(tree, name)
-
-    @app.get("/protected")
-    def redirect() -> Any:
-        return flask.redirect("/protected/")
-
-    @app.get("/")
-    def error() -> Any:
-        return f"No such file: {tree}/x", 500
-
-    with serving(app) as url:
-        handed = run(app, "check", f"{url}/send?a.txt").output
-        assert "is it a file?" in handed
-        assert "internal path: /send?a.txt shows X-Accel-Redirect" in handed
-        shown = run(app, "check", url).output
-        assert "status 500, not 200" in shown
-        assert "FAIL /protected/ is closed: 200, not 404" in shown
-        assert "FAIL /protected is closed: 302, not 404" in shown
-        assert "FAIL /protected.. is closed: 403, not 404" in shown
-        assert "/ names one in its body" in shown
-
-
-def test_check_of_headers(make_app: MakeApp, tree: Path) -> None:
-    """A header that names a directory is a finding."""
-    app, _ = make_app(**NGINX)
-
-    @app.get("/named")
-    def named() -> flask.Response:
-        return flask.Response("x", headers={"X-Debug": f"{tree}/a.txt"})
-
-    with serving(app) as url:
-        output = run(app, "check", f"{url}/named").output
-    assert "/named names one in X-Debug" in output
+def test_question_without_a_signature(make_app: MakeApp) -> None:
+    """Anybody may learn who answers; only the owner of the key, what came of it."""
+    for config in ({}, {"SECRET_KEY": "key"}):
+        app, _ = make_app(**NGINX, **config)
+        client = app.test_client()
+        for value in ("missing", "directory", "file", "missing.x.y", "é"):
+            headers = {"X-Kaccel-Check": value}
+            handed = client.get("/send?a.txt", headers=headers).headers
+            assert handed["X-Accel-Redirect"] == "/protected/a.txt"
+            assert handed["X-Kaccel-Check"] == "handed"
+            app_headers = client.get("/missing", headers=headers).headers
+            assert app_headers["X-Kaccel-Check"] == "flask"
 
 
 def test_check_of_a_mapping_without_files(tmp_path: Path) -> None:
@@ -290,6 +311,7 @@ def test_check_of_a_mapping_without_files(tmp_path: Path) -> None:
         output = run(app, "check", f"{url}/").output
     assert f"FAIL {tmp_path}/missing/ is a directory: there is none here" in output
     assert f"ok   {tmp_path}/empty/ is a directory" in output
+    assert f"FAIL {tmp_path}/empty/ is sent by the front: no URL was" in output
     assert "ok   /s3/ is closed" in output
     assert "ok   /empty/ is closed" in output
 
@@ -305,14 +327,24 @@ def test_check_of_a_site_that_is_down(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize(
+    "option", [["--header", "x"], ["--cookie", "x"], ["--header", ": x"]]
+)
+def test_wrong_options(make_app: MakeApp, option: list[str]) -> None:
+    """A field or cookie without its separator is an error, before anything is asked."""
+    result = run(make_app(**NGINX)[0], "check", *option, "http://127.0.0.1:1/")
+    assert result.exit_code == 2
+    assert "has no" in result.output
+
+
+@pytest.mark.parametrize(
     ("url", "message"),
     [
         ("example.com/a.txt", "starts with http:// or https://"),
-        ("http://127.0.0.1:port/", "does not answer"),
+        ("http://127.0.0.1:port/", "is no URL"),
         ("http://127.0.0.1:1/a b", "does not answer"),
         ("https://127.0.0.1:1/a", "does not answer"),
-        ("http://a..b/", "does not answer"),
-        ("http://[::1/", "does not answer"),
+        ("http://a..b/", "is no URL"),
+        ("http://[::1/", "is no URL"),
     ],
 )
 def test_check_of_what_is_no_url(make_app: MakeApp, url: str, message: str) -> None:

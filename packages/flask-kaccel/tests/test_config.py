@@ -47,22 +47,22 @@ def test_wrong_values(key: str, value: Any) -> None:
 def test_relative_path_to_everything() -> None:
     """Dots do not hide that a directory is the whole file system."""
     config = Config.from_mapping({"KACCEL_FILES_PATH": "../.."})
-    with pytest.raises(ConfigError, match=r"^KACCEL_FILES_PATH is '/': give"):
+    with pytest.raises(ConfigError, match=r"^KACCEL_FILES_PATH is '/': set the path"):
         config.locations("/app")
 
 
 @pytest.mark.parametrize(
     ("mappings", "shown"),
     [
-        ({"/": "/a/"}, "'/': map"),
-        ({"": "/a/"}, "'': map"),
-        ({5: "/a/"}, "5: map"),
-        ({"ftp://host/": "/a/"}, "'ftp://host/': map"),
-        ({"http://host": "/a/"}, "'http://host': map"),
-        ({"http://host/$x/": "/a/"}, "map"),
-        ({"http://user@host/": "/a/"}, "map"),
-        ({"/srv": "a"}, "'a': give the path"),
-        ({"/srv": None}, "None: give the path"),
+        ({"/": "/a/"}, "'/' in it has to be the path of a directory"),
+        ({"": "/a/"}, "'' in it has to be the path of a directory"),
+        ({5: "/a/"}, "set a dictionary"),
+        ({"ftp://host/": "/a/"}, "'ftp://host/' in it has to be the URL of a store"),
+        ({"http://host": "/a/"}, "'http://host' in it has to be the URL of a store"),
+        ({"http://host/$x/": "/a/"}, "has to be the URL of a store"),
+        ({"http://user@host/": "/a/"}, "has to be the URL of a store"),
+        ({"/srv": "a"}, "'a' in it has to be the path of an internal location"),
+        ({"/srv": None}, "set a dictionary"),
         ({"/srv": "/a/", "/srv/": "/b/"}, "'/srv/' and '/srv/' share"),
         ({"/srv": "/a/", "/opt": "/a/"}, "share a directory or a prefix"),
         ({"/srv": "/a/", "/opt": "/a/b/"}, "share a directory or a prefix"),
@@ -78,7 +78,7 @@ def test_wrong_mappings(mappings: Any, shown: str) -> None:
 
 def test_keys_that_need_each_other() -> None:
     """A prefix needs a directory, and so does X-Sendfile."""
-    with pytest.raises(ConfigError, match=r"^KACCEL_FILES_PATH is None: give the dir"):
+    with pytest.raises(ConfigError, match=r"^KACCEL_FILES_PATH is None: set it"):
         Config.from_mapping({"KACCEL_REDIRECT_PATH": "/protected/"})
     with pytest.raises(ConfigError, match=r"^KACCEL_BACKEND is 'x-sendfile': set KACC"):
         Config.from_mapping({"KACCEL_BACKEND": "x-sendfile"})
@@ -98,7 +98,7 @@ def test_keys_that_need_each_other() -> None:
 )
 def test_backend(config: dict[str, Any], backend: str) -> None:
     """By default nginx sends where it has a prefix, and Flask where it has none."""
-    assert Config.from_mapping(config).delivery == backend
+    assert Config.from_mapping(config).sender == backend
 
 
 def test_locations() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import flask
 import pytest
@@ -54,11 +55,11 @@ def test_handed_over_response(nginx_client: FlaskClient) -> None:
     """Nginx gets the URI, an empty body, and the headers that it keeps."""
     response = nginx_client.get("/send?sub/dir/a.txt")
     assert dict(response.headers) == {
-        "Cache-Control": "no-cache",
-        "Content-Disposition": "inline; filename=a.txt",
         "Content-Length": "0",
         "Content-Type": "text/plain; charset=utf-8",
         "X-Accel-Redirect": "/protected/sub/dir/a.txt",
+        "X-Kaccel-Cache-Control": "no-cache",
+        "X-Kaccel-Content-Disposition": "inline; filename=a.txt",
     }
     assert response.data == b""
 
@@ -74,12 +75,11 @@ def test_handed_over_response(nginx_client: FlaskClient) -> None:
         pytest.param("in.txt", "/protected/in.txt", id="symlink-inside"),
     ],
 )
-def test_internal_uri(make_app: MakeApp, name: str, uri: str) -> None:
+def test_internal_uri(make_app: MakeApp, leave: Any, name: str, uri: str) -> None:
     """Each byte that means something to nginx is percent-encoded once."""
     app, kaccel = make_app(**NGINX)
-    with app.test_request_context():
-        response = kaccel.send_from_directory_or_404(name)
-        assert response.headers["X-Accel-Redirect"] == uri
+    response = leave(app, lambda: kaccel.send_from_directory(name))
+    assert response.headers["X-Accel-Redirect"] == uri
 
 
 @pytest.mark.parametrize(
@@ -132,17 +132,16 @@ def test_send_file_without_configuration(tree: Path) -> None:
             kaccel.send_from_directory("a.txt")
 
 
-def test_paths_are_relative_to_the_app(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_app(tmp_path: Path, leave: Any) -> None:
     """Relative directories and files lie below the app's root, as in Flask."""
     app = Flask(__name__, root_path=str(tmp_path))
     (tmp_path / "files").mkdir()
     (tmp_path / "files/a.txt").touch()
     app.config.update(NGINX, KACCEL_FILES_PATH="files")
     kaccel = Kaccel(app)
-    with app.test_request_context():
-        response = kaccel.send_file("files/a.txt")
-        assert response is not None
-        assert response.headers["X-Accel-Redirect"] == "/protected/a.txt"
+    response = leave(app, lambda: kaccel.send_file("files/a.txt"))
+    assert response.headers["X-Accel-Redirect"] == "/protected/a.txt"
+    with app.app_context():
         assert kaccel.filesize("files/a.txt") == 0
         assert kaccel.filesize("a.txt") is None
     with pytest.raises(RuntimeError, match="application context"):
@@ -155,12 +154,12 @@ def test_longest_mapping_wins(make_app: MakeApp, tree: Path) -> None:
         {f"{tree}/sub": "/outer/", f"{tree}/sub/dir": "/inner/"},
         {f"{tree}/sub/dir": "/inner/", f"{tree}/sub": "/outer/"},
     ):
-        app, kaccel = make_app(KACCEL_MAPPINGS=mappings, **NGINX)
-        with app.test_request_context():
-            inner = kaccel.send_from_directory_or_404("sub/dir/a.txt")
-            assert inner.headers["X-Accel-Redirect"] == "/inner/a.txt"
-            outer = kaccel.send_from_directory_or_404("a.txt")
-            assert outer.headers["X-Accel-Redirect"] == "/protected/a.txt"
+        app, _ = make_app(KACCEL_MAPPINGS=mappings, **NGINX)
+        client = app.test_client()
+        inner = client.get("/send?sub/dir/a.txt")
+        assert inner.headers["X-Accel-Redirect"] == "/inner/a.txt"
+        outer = client.get("/send?a.txt")
+        assert outer.headers["X-Accel-Redirect"] == "/protected/a.txt"
 
 
 def test_directory_without_prefix_is_sent_by_flask(
@@ -212,15 +211,18 @@ def test_settings_of_nothing(make_app: MakeApp, tree: Path) -> None:
             tree / "a.txt", charset=None, max_age=0, mimetype=mimetype
         ).headers
     assert headers["Content-Type"] == mimetype
-    assert "X-Accel-Charset" not in headers
     assert headers["Cache-Control"] == "no-cache, max-age=0"
 
 
-def test_settings_of_a_call(make_app: MakeApp, tree: Path) -> None:
+@pytest.mark.parametrize("name", ["send_file", "send_file_or_404"])
+def test_settings_of_a_call(
+    make_app: MakeApp, leave: Any, tree: Path, name: str
+) -> None:
     """Every argument of ``send_file`` says what nginx reads."""
     app, kaccel = make_app(**NGINX)
-    with app.test_request_context():
-        response = kaccel.send_file(
+    response = leave(
+        app,
+        lambda: getattr(kaccel, name)(
             tree / "sub/dir/a.txt",
             "/slow/",
             False,
@@ -231,50 +233,49 @@ def test_settings_of_a_call(make_app: MakeApp, tree: Path) -> None:
             download_name="b.txt",
             max_age=60,
             last_modified=0,
-        )
-    assert response is not None
+        ),
+    )
     assert dict(response.headers) == {
-        "Cache-Control": "public, max-age=60",
-        "Content-Disposition": "attachment; filename=b.txt",
         "Content-Length": "0",
         "Content-Type": "text/plain; charset=iso-8859-1",
         "X-Accel-Buffering": "no",
-        "X-Accel-Charset": "iso-8859-1",
         "X-Accel-Expires": "@1893456000",
         "X-Accel-Limit-Rate": "1024",
         "X-Accel-Redirect": "/slow/sub/dir/a.txt",
+        "X-Kaccel-Cache-Control": "public, max-age=60",
+        "X-Kaccel-Content-Disposition": "attachment; filename=b.txt",
     }
 
 
 def test_configured_settings(make_app: MakeApp) -> None:
     """``send_from_directory`` takes its settings from the configuration."""
-    app, kaccel = make_app(
+    app, _ = make_app(
         KACCEL_BUFFER=False,
         KACCEL_CACHE_EXPIRES=0,
         KACCEL_CHARSET="utf-16",
         KACCEL_LIMIT_RATE=0,
         **NGINX,
     )
-    with app.test_request_context():
-        headers = kaccel.send_from_directory_or_404("a.txt").headers
-        binary = kaccel.send_from_directory_or_404("10k.bin").headers
+    headers = app.test_client().get("/send?a.txt").headers
     assert headers["X-Accel-Buffering"] == "no"
     assert headers["X-Accel-Expires"] == "0"
-    assert headers["X-Accel-Charset"] == "utf-16"
     assert headers["X-Accel-Limit-Rate"] == "0"
     assert headers["Content-Type"] == "text/plain; charset=utf-16"
-    assert "X-Accel-Charset" not in binary
+    assert "X-Accel-Charset" not in headers  # an error line in nginx's log, each time
 
 
-def test_last_modified_of_a_call(make_app: MakeApp) -> None:
+def test_last_modified_of_a_call(make_app: MakeApp, leave: Any) -> None:
     """Flask sends the time that was given, and judges conditions by it."""
     app, kaccel = make_app()
     when = datetime(2020, 1, 1, tzinfo=UTC)
     headers = {"If-Modified-Since": "Wed, 01 Jan 2020 00:00:00 GMT"}
-    with app.test_request_context(headers=headers):
-        response = kaccel.send_from_directory_or_404("a.txt", last_modified=when)
-        assert response.status_code == 304
-        assert response.headers["Last-Modified"] == headers["If-Modified-Since"]
+    response = leave(
+        app,
+        lambda: kaccel.send_from_directory("a.txt", last_modified=when),
+        headers=headers,
+    )
+    assert response.status_code == 304
+    assert response.headers["Last-Modified"] == headers["If-Modified-Since"]
 
 
 @pytest.mark.parametrize(
@@ -366,10 +367,10 @@ def test_client_headers_choose_nothing(make_app: MakeApp, flask_client: Any) -> 
 
 def test_x_sendfile(make_app: MakeApp, tree: Path) -> None:
     """Apache gets the path, a validator, and nothing that only nginx reads."""
-    app, kaccel = make_app(KACCEL_BACKEND="x-sendfile", KACCEL_LIMIT_RATE=5)
-    with app.test_request_context(headers={"Range": "bytes=0-1"}):
-        response = kaccel.send_from_directory_or_404("a b.txt")
-        other = kaccel.send_from_directory_or_404("naïve-日本語-🙂.txt")
+    app, _ = make_app(KACCEL_BACKEND="x-sendfile")
+    client = app.test_client()
+    response = client.get("/send?a%20b.txt", headers={"Range": "bytes=0-1"})
+    other = client.get(f"/send?{quote('naïve-日本語-🙂.txt')}")
     assert response.status_code == 200
     assert response.headers["X-Sendfile"] == f"{tree}/a b.txt"
     assert response.headers["ETag"] == '"6553f100-5"'
@@ -416,7 +417,10 @@ def test_status_of_its_own(make_app: MakeApp) -> None:
     assert response.status_code == 410
     assert response.data == b"<p>hello"
     assert not internal_headers(response)
-    assert app.test_client().get("/uri").headers["X-Accel-Redirect"]
+    # nginx would answer 200 from there.
+    refused = app.test_client().get("/uri")
+    assert (refused.status_code, refused.data) == (410, b"")
+    assert not internal_headers(refused)
 
 
 def fail(*args: object) -> None:
@@ -471,7 +475,7 @@ def test_directory_that_is_missing(
     assert f"There is no directory '{tmp_path}/missing/'" in caplog.text
 
 
-def test_redirect_to_internal_locations(make_app: MakeApp) -> None:
+def test_redirect_to_internal_locations(make_app: MakeApp, leave: Any) -> None:
     """A path, a named location and a mapped URL are handed to nginx as they are."""
     stores = {"http://127.0.0.1:9000/": "/s3/", "https://store.example/b/": "/b/"}
     app, kaccel = make_app(KACCEL_MAPPINGS=stores, **NGINX)
@@ -481,13 +485,12 @@ def test_redirect_to_internal_locations(make_app: MakeApp) -> None:
         ("@files", "@files"),
         ("http://127.0.0.1:9000/b/k%2Bey?X=%2F", "/s3/b/k%2Bey?X=%2F"),
     ):
-        with app.test_request_context():
-            response = kaccel.redirect(uri)
-        assert response is not None
-        assert dict(response.headers) == {
-            "Content-Length": "0",
-            "X-Accel-Redirect": internal,
-        }
+        for method in ("GET", "HEAD"):
+            response = leave(app, lambda uri=uri: kaccel.redirect(uri), method=method)
+            assert dict(response.headers) == {
+                "Content-Length": "0",
+                "X-Accel-Redirect": internal,
+            }
 
 
 def test_redirect_without_nginx(make_app: MakeApp) -> None:
@@ -558,25 +561,23 @@ def test_paths(tree: Path) -> None:
     assert kaccel.mimetype("/srv/a") == "application/octet-stream"
 
 
-def test_two_apps_with_one_extension(tree: Path) -> None:
+def test_two_apps_with_one_extension(tree: Path, leave: Any) -> None:
     """Each app has its own configuration."""
     kaccel = Kaccel()
     for prefix in ("/one/", "/two/"):
         app = Flask(__name__)
         app.config.update(KACCEL_FILES_PATH=str(tree), KACCEL_REDIRECT_PATH=prefix)
         kaccel.init_app(app)
-        with app.test_request_context():
-            response = kaccel.send_from_directory("a.txt")
-            assert response is not None
-            assert response.headers["X-Accel-Redirect"] == f"{prefix}a.txt"
+        response = leave(app, lambda: kaccel.send_from_directory("a.txt"))
+        assert response.headers["X-Accel-Redirect"] == f"{prefix}a.txt"
 
 
 def test_setup_errors(make_app: MakeApp) -> None:
     """Set up twice, or not at all, is an error that says so."""
     app, kaccel = make_app()
-    with pytest.raises(SetupError, match="is set up already on"):
+    with pytest.raises(SetupError, match="is already set up on"):
         kaccel.init_app(app)
-    with pytest.raises(SetupError, match="call init_app"):
+    with pytest.raises(SetupError, match=r"call Kaccel\(\).init_app\(app\) first"):
         nginx_locations(Flask(__name__))
 
 

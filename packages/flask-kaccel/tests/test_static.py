@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import flask
 import pytest
 from flask import Flask
+from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
 from flask_kaccel import Kaccel
@@ -26,16 +28,15 @@ MakeApp = Callable[..., tuple[Flask, Kaccel]]
     [
         {},
         {"Range": "bytes=0-1"},
-        {"Range": "bytes=99-"},
         {"If-None-Match": ETAG},
-        {"If-Match": '"other"'},
+        {"If-Match": ETAG, "Range": "bytes=0-1,3-4"},
         {"If-Modified-Since": "Tue, 14 Nov 2023 22:13:20 GMT"},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_static_file_by_nginx(make_app: MakeApp, headers: Any, method: str) -> None:
-    """Conditions and ranges are nginx's, so its answer is always asked for."""
+    """Conditions and ranges that can be met are nginx's to meet."""
     app, _ = make_app(static=True, **NGINX)
     response = app.test_client().open("/static/a.txt", headers=headers, method=method)
     assert response.status_code == 200
@@ -149,55 +150,136 @@ def test_header_that_flask_did_not_set(
         assert not {"X-Sendfile", "X-Accel-Redirect"} & set(response.headers.keys())
 
 
-def test_file_that_goes_away(make_app: MakeApp, tmp_path: Path) -> None:
-    """A file that vanishes between the view and its delivery is missing."""
-    app, _ = make_app(static=True)
-    victim = tmp_path / "sub/victim.txt"
-    victim.parent.mkdir()
-    victim.touch()
+@pytest.mark.parametrize("place", ["mapped", "elsewhere"])
+@pytest.mark.parametrize("way", ["after", "context", "named"])
+@pytest.mark.parametrize("backend", ["nginx", "x-sendfile", "flask"])
+def test_temporary_file(
+    make_app: MakeApp, tree: Path, tmp_path: Path, backend: str, way: str, place: str
+) -> None:
+    """A file that is removed before the response leaves is sent by who has it open."""
+    app, _ = make_app(static=True, KACCEL_BACKEND=backend, **NGINX)
+    directory = tree if place == "mapped" else tmp_path
 
-    @app.after_request
-    def remove(response: flask.Response) -> flask.Response:
-        shutil.rmtree(victim.parent, ignore_errors=True)
-        return response
+    @app.get("/after")
+    def after() -> Response:
+        victim = directory / "victim.txt"
+        victim.write_bytes(b"still here")
+
+        @flask.after_this_request
+        def remove(response: flask.Response) -> flask.Response:
+            victim.unlink()
+            return response
+
+        return flask.send_file(victim)
+
+    @app.get("/context")
+    def context() -> Response:
+        with tempfile.TemporaryDirectory(dir=directory) as temporary:
+            victim = Path(temporary, "victim.txt")
+            victim.write_bytes(b"still here")
+            return flask.send_file(victim)
+
+    @app.get("/named")
+    def named() -> Response:
+        with tempfile.NamedTemporaryFile(dir=directory, suffix=".txt") as victim:
+            victim.write(b"still here")
+            victim.flush()
+            return flask.send_file(victim.name)
+
+    response = app.test_client().get(f"/{way}")
+    assert (response.status_code, response.data) == (200, b"still here")
+    assert not {"X-Accel-Redirect", "X-Sendfile"} & set(response.headers.keys())
+
+
+def test_other_file_at_the_same_path(make_app: MakeApp, tree: Path) -> None:
+    """A file that takes another's place while that one is sent is not sent for it."""
+    app, _ = make_app(static=True, **NGINX)
+    victim = tree / "victim.txt"
+    victim.write_bytes(b"meant")
 
     @app.get("/victim")
     def send_victim() -> Response:
-        return flask.send_file(victim)
+        response = flask.send_file(victim)
+        (tree / "other.txt").write_bytes(b"not meant")
+        (tree / "other.txt").replace(victim)
+        return response
 
-    assert app.test_client().get("/victim").status_code == 404
+    assert app.test_client().get("/victim").data == b"meant"
+    victim.unlink()
 
 
-def test_file_that_cannot_be_read(
-    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["gzip", "seeked", "relative"])
+def test_stream_that_is_not_the_file_at_its_name(
+    make_app: MakeApp, tree: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A static file that the app may not read is missing, and says no more."""
+    """A stream is handed over only if its bytes are those of the whole file."""
+    app, _ = make_app(static=True, **NGINX)
+    (tree / "packed.gz").write_bytes(gzip.compress(b"unpacked"))
+    monkeypatch.chdir(tree)
 
-    def fail(*args: object) -> None:
-        raise PermissionError
+    @app.get("/stream")
+    def send_stream() -> Response:
+        if way == "gzip":
+            stream: Any = gzip.open(tree / "packed.gz")  # noqa: SIM115 - Flask closes it
+        else:
+            path = Path("a.txt") if way == "relative" else tree / "a.txt"
+            stream = path.open("rb")
+            stream.seek(2 if way == "seeked" else 0)
+        return flask.send_file(stream, "text/plain")
 
-    app, _ = make_app(static=True)
-    monkeypatch.setattr(Path, "open", fail)
-    response = app.test_client().get("/static/a.txt")
-    assert response.status_code == 404
-    assert "X-Sendfile" not in response.headers
+    wanted = {"gzip": b"unpacked", "seeked": b"ain\n", "relative": b"plain\n"}
+    assert app.test_client().get("/stream").data == wanted[way]
+    (tree / "packed.gz").unlink()
+
+
+def test_conditions_of_a_file_that_is_not_returned(make_app: MakeApp) -> None:
+    """A view may make a response and return another, whose conditions are its own."""
+    app, _ = make_app(static=True, **NGINX)
+
+    @app.get("/other")
+    def other() -> Response:
+        flask.send_from_directory(str(app.static_folder), "a.txt").close()
+        response = flask.Response("other")
+        response.set_etag("other")
+        return response
+
+    @app.after_request
+    def conditional(response: flask.Response) -> flask.Response:
+        seen.append("Range" in flask.request.headers)
+        return response
+
+    seen: list[bool] = []
+    environ = EnvironBuilder("/other", headers=[("Range", "bytes=0-1")]).get_environ()
+    for chunk in app(environ, lambda *_: print):
+        assert chunk == b"other"
+    assert environ["HTTP_RANGE"] == "bytes=0-1"
 
 
 def test_without_static_flask_is_left_alone(make_app: MakeApp) -> None:
     """Without the keyword, Flask's own functions and configuration are its own."""
     app, _ = make_app(**NGINX)
-    assert app.config["USE_X_SENDFILE"] is False
     assert app.response_class is flask.Response
     assert app.test_client().get("/static/a.txt").data == b"plain\n"
 
 
-def test_class_that_comes_too_late(make_app: MakeApp) -> None:
-    """A response class that replaces ours does not make the header leak."""
-    app, _ = make_app(static=True, **NGINX)
-    app.response_class = flask.Response
-    response = app.test_client().get("/static/a.txt")
-    assert response.headers["X-Accel-Redirect"] == "/protected/a.txt"
-    assert "X-Sendfile" not in response.headers
+@pytest.mark.parametrize("range_", ["", "bytes=0-1", "bytes=0-1,3-4"])
+def test_class_that_the_app_sets_later(make_app: MakeApp, range_: str) -> None:
+    """A response class that comes after the extension makes no difference."""
+
+    class Own(flask.Response):
+        pass
+
+    for config, body in ((NGINX, b""), ({}, b"plain\n")):
+        app, _ = make_app(static=True, **config)
+        app.response_class = Own
+        for url in ("/static/a.txt", "/send?a.txt"):
+            response = app.test_client().get(url, headers={"Range": range_})
+            assert ("X-Accel-Redirect" in response.headers) is (config is NGINX)
+            if not range_ or config is NGINX:
+                assert response.data == body
+            else:
+                assert response.status_code == 206
+                assert int(response.headers["Content-Length"]) == len(response.data)
 
 
 def test_class_of_the_app_is_kept(tree: Path) -> None:

@@ -2,68 +2,168 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.client import HTTPException
-from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import SplitResult
+from urllib.parse import urlsplit
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 from werkzeug.urls import iri_to_uri
 
-from ._check import Site
-from .exceptions import InvalidValueError
+from ._check import Check
+from ._fronts import FrontName
+from ._fronts import configuration
+from ._setup import Commands
+from ._setup import echo_config
+from ._state import get_state
+from ._store import StoreOptions
 
 
-if TYPE_CHECKING:
-    from ._deployment import Deployment
+cli = Commands("kaccel", help="Hand file downloads to the server in front.")
+keep_option: Callable[[Any], Any] = click.option(
+    "--keep",
+    metavar="NAME",
+    multiple=True,
+    help="A field of your own that nginx gives back with files, such as X-Request-ID.",
+)
 
-commands = AppGroup("kaccel", help="Hand file downloads to nginx.")
 
-
-@commands.command("nginx")
+@cli.command("config")
+@click.argument(
+    "front",
+    required=False,
+    type=click.Choice(["nginx", "apache", "lighttpd", "caddy"]),
+)
 @click.option(
     "--upstream",
     metavar="URL",
-    help="Where the app listens: print the block that passes requests to it too.",
+    help="Where the app listens: print what passes requests to it too. uwsgi://… is "
+    "for nginx's uwsgi_pass; only nginx can do without.",
 )
-def nginx_command(upstream: str | None) -> None:
-    """Print the nginx location blocks for this app's configuration."""
-    deployment: Deployment = current_app.extensions["kaccel"]
-    try:
-        click.echo(deployment.nginx_locations(upstream), nl=False)
-    except InvalidValueError as error:
-        raise click.ClickException(str(error)) from error
-    if not any(it.prefix for it in deployment.locations.all):
-        click.echo(
-            "No directory has a prefix, so Flask sends the files: set "
-            "KACCEL_REDIRECT_PATH or KACCEL_MAPPINGS first.",
-            err=True,
-        )
+@keep_option
+@click.option(
+    "--store-cache",
+    metavar="ZONE",
+    help="Keep objects of stores in this zone of a proxy_cache_path.",
+)
+@click.option(
+    "--resolver",
+    metavar="ADDRESS",
+    help="A name server for the hosts of stores, which nginx otherwise looks up once.",
+)
+def config_command(
+    front: FrontName | None,
+    upstream: str | None,
+    keep: tuple[str, ...],
+    store_cache: str | None,
+    resolver: str | None,
+) -> None:
+    """Print the configuration of the server in front, or of the app.
 
-
-def _web_url(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter("give a URL that starts with http:// or https://")
-    return url
-
-
-@commands.command("check")
-@click.argument("url", callback=_web_url)
-def check_command(url: str) -> None:
-    """Check a running site, given the URL of any file that it sends.
-
-    The file has to come through the server in front, and nothing internal may be
-    reachable or shown.
+    With a FRONT, print what that server needs. If there is nothing to print, nothing
+    is, and the exit status is 1. Without one, print the app's own keys.
     """
-    deployment: Deployment = current_app.extensions["kaccel"]
+    state = get_state()
+    if front is None:
+        echo_config(state.config, {"static": state.static, "guard": state.guard})
+        return
+    options = StoreOptions(cache=store_cache, resolver=resolver)
+    text = configuration(state, front, upstream, keep, options)
+    if not any(it.prefix for it in state.locations.all) and front == "nginx":
+        raise click.ClickException(
+            "no directory has a prefix, so Flask sends the files; set "
+            "KACCEL_REDIRECT_PATH or KACCEL_MAPPINGS first"
+        )
+    click.echo(text, nl=False)
+
+
+def _web_urls(
+    _context: click.Context, _parameter: click.Parameter, urls: tuple[str, ...]
+) -> list[SplitResult]:
+    split = []
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise click.BadParameter("give a URL that starts with http:// or https://")
+        try:
+            parts = urlsplit(iri_to_uri(url))
+            parts.port  # noqa: B018 - it raises ValueError
+            split.append(parts)
+        except ValueError as error:
+            raise click.BadParameter(f"{url!r} is no URL: {error}") from error
+    return split
+
+
+def _pairs(separator: str) -> Callable[..., dict[str, str]]:
+    def callback(
+        _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+    ) -> dict[str, str]:
+        pairs = {}
+        for each in values:
+            name, found, value = each.partition(separator)
+            if not found or not name.strip():
+                raise click.BadParameter(f"{each!r} has no {separator!r}")
+            pairs[name.strip()] = value.strip()
+        return pairs
+
+    return callback
+
+
+@cli.command("check")
+@click.argument("urls", nargs=-1, required=True, callback=_web_urls, metavar="URL...")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=_pairs(":"),
+    metavar="'NAME: VALUE'",
+    help="A field of a visitor who may have the files, such as Authorization.",
+)
+@click.option(
+    "--cookie",
+    "cookies",
+    multiple=True,
+    callback=_pairs("="),
+    metavar="NAME=VALUE",
+    help="A cookie of such a visitor.",
+)
+@keep_option
+@click.option(
+    "--seconds", default=10.0, show_default=True, help="The time for one request."
+)
+def check_command(
+    urls: list[SplitResult],
+    headers: dict[str, str],
+    cookies: dict[str, str],
+    keep: tuple[str, ...],
+    seconds: float,
+) -> None:
+    """Check a running site, given the URL of a file of each mapping.
+
+    Each file has to come through the server in front as the app means it, and nothing
+    internal may be reachable or shown.
+    """
+    if cookies:
+        line = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        headers = {**headers, "Cookie": line}
+    app: Any = current_app._get_current_object()  # type: ignore[attr-defined]  # not in the stub
+    check = Check(app, get_state(), headers, keep, seconds)
     problems = 0
     try:
-        for finding in Site(iri_to_uri(url), deployment.locations).findings():
-            problems += finding.problem is not None
-            mark = "ok  " if finding.problem is None else "FAIL"
-            note = "" if finding.problem is None else f": {finding.problem}"
-            click.echo(f"{mark} {finding.what}{note}")
+        for finding in check.findings(urls):
+            problem = finding.problem
+            if problem is None:
+                click.echo(f"ok   {finding.what}")
+                continue
+            problems += 1
+            click.echo(f"FAIL {finding.what}: {problem.symptom}")
+            if problem.cause:
+                click.echo(f"     likely: {problem.cause}")
     except (OSError, HTTPException, ValueError) as error:  # ValueError: no such host
+        url = urls[0].geturl()
         raise click.ClickException(f"{url} does not answer: {error}") from error
+    for note in check.notes:
+        click.echo(f"note {note}")
     if problems:
         raise click.ClickException(f"{problems} of the checks failed")

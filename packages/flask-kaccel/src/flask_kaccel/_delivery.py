@@ -1,117 +1,187 @@
-"""Turn a response that has a file's headers into one that delivers the file."""
+"""The answers to a request for a file: handed over, or sent from this process."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from typing import Any
 
 from werkzeug.datastructures import EnvironHeaders
+from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 from werkzeug.wsgi import wrap_file
 
-from ._files import File
+from ._body import FileBody
+from ._body import RedirectBody
+from ._fields import FRONTS
+from ._fields import handed_over
+from ._fields import is_blocked
+from ._fields import is_internal
+from ._fields import without_file
 from ._ranges import Answer
 from ._ranges import Spans
 from ._ranges import answer
 from ._ranges import content_range
 from ._ranges import epoch
 from ._ranges import multipart
+from ._state import State
 
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-    from werkzeug.wrappers import Response
 
-log = logging.getLogger("flask_kaccel")
-#: ``flask kaccel check`` asks with it who sends; nginx drops the reply.
-CHECK_HEADER = "X-Kaccel-Check"
-#: Headers of a file that an error must not inherit.
-OF_THE_FILE = (
-    "Cache-Control",
-    "Content-Disposition",
-    "Content-Type",
-    "ETag",
-    "Expires",
-    "Last-Modified",
-)
+Reply = tuple[str, list[tuple[str, str]], Iterable[bytes]]
+logger: logging.Logger = logging.getLogger("flask_kaccel")
+#: The request's fields that decide how a file is answered.
+ASKED = (
+    "HTTP_IF_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH", "HTTP_IF_RANGE",
+    "HTTP_IF_UNMODIFIED_SINCE", "HTTP_RANGE",
+)  # fmt: skip
+#: The requests that a front may answer by an error of its own.
+FALLIBLE = ("HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+STATUS = {
+    200: "200 OK",
+    206: "206 PARTIAL CONTENT",
+    304: "304 NOT MODIFIED",
+    404: "404 NOT FOUND",
+    412: "412 PRECONDITION FAILED",
+    416: "416 REQUESTED RANGE NOT SATISFIABLE",
+}
+#: Fields that a 304 has no body for (RFC 9110, 15.4.5).
+OF_THE_BODY = ("Content-Type", "Content-Length", "Content-Encoding", "Accept-Ranges")
 
 
-def no_body() -> Iterator[bytes]:
-    """Return an empty body.
+def answer_redirect(
+    body: RedirectBody, status: str, headers: list[tuple[str, str]]
+) -> Reply:
+    """Return the response that lets nginx answer from an internal location."""
+    if not status.startswith("200"):
+        return status, [it for it in headers if not is_internal(it[0])], ()
+    target = [("X-Accel-Redirect", body.uri)]
+    return status, handed_over(headers, FRONTS["nginx"], target), ()
 
-    It has no length, so that whatever stores or rewrites bodies takes it for a stream
-    and leaves it alone.
+
+def answer_file(
+    state: State,
+    environ: WSGIEnvironment,
+    status: str,
+    headers: list[tuple[str, str]],
+    body: FileBody,
+) -> Reply:
+    """Return the response to a request for a file."""
+    found = _current(state, environ, body)
+    if found is None:
+        body.close()
+        return _error(404, headers)
+    body = found
+    asked = Answer(int(status[:3]))
+    handover = None if is_blocked(headers) else body.handover
+    if asked.status == 200:
+        fallible = handover is None or any(key in environ for key in FALLIBLE)
+        if fallible and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            # Only Flask heeds a time that is not the file's own.
+            own = None if handover else epoch(Headers(headers).get("Last-Modified"))
+            modified = body.file.modified if own is None else own
+            fields = EnvironHeaders(environ)
+            asked = answer(fields, body.file.etag, modified, body.file.size)
+        if handover is not None and asked.status not in (412, 416):
+            body.close()
+            target = [*handover.target, *body.accel]
+            return STATUS[200], handed_over(headers, handover.front, target), ()
+    return _send(environ, status, headers, body, asked)
+
+
+def _current(state: State, environ: WSGIEnvironment, body: FileBody) -> FileBody | None:
+    """Return a body that is right for this request, or ``None`` if the file is gone.
+
+    One from a cache of responses was made for another request; one that Flask has
+    opened may be of a file that was removed since, and is read to its end all the same.
     """
-    return iter(())
+    if body.decided:
+        return body
+    file = state.locations.file(body.file.path)
+    if body.stream is not None:
+        same = file is not None and file.identity == body.file.identity
+        if same:
+            body.handover = state.hand_over(body.file, environ)
+        return body
+    if file is None:
+        return None
+    made = FileBody(file, body.redirect, body.accel)
+    made.handover = state.hand_over(file, environ, body.redirect)
+    return made
 
 
-def send_or_miss(response: Response, file: File, environ: WSGIEnvironment) -> None:
-    """Send a file from this process, or a bare 404 where it cannot be read."""
-    if not send_here(response, file, environ):
-        response.status_code = 404
-        set_empty(response)
+def _error(status: int, headers: list[tuple[str, str]], size: int = 0) -> Reply:
+    """Return an error without a body, and without the fields of the file."""
+    kept = [it for it in without_file(headers) if not is_internal(it[0])]
+    kept.append(("Content-Length", "0"))
+    if status == 416:
+        kept.append(("Content-Range", f"bytes */{size}"))
+    return STATUS[status], kept, ()
 
 
-def set_empty(response: Response) -> None:
-    """Take the body from a response, and what an error must not say of it."""
-    response.response = []
-    response.headers["Content-Length"] = "0"
-    if response.status_code >= 400:
-        for name in OF_THE_FILE:
-            response.headers.pop(name, None)
-
-
-def send_here(response: Response, file: File, environ: WSGIEnvironment) -> bool:
-    """Send a file from this process, with the validators that nginx gives it.
-
-    A status other than 200 keeps the whole file as its body.
-
-    :return: whether the file can be read.
-    """
-    headers = response.headers
+def _send(
+    environ: WSGIEnvironment,
+    status: str,
+    fields: list[tuple[str, str]],
+    body: FileBody,
+    found: Answer,
+) -> Reply:
+    """Send a file from this process, with the validators that nginx gives it."""
+    file = body.file
+    headers = Headers([it for it in fields if not is_internal(it[0])])
     headers["ETag"] = file.etag
     headers.setdefault("Last-Modified", http_date(file.modified))
-    request_headers = EnvironHeaders(environ)
-    if CHECK_HEADER in request_headers:
-        headers[CHECK_HEADER] = "flask"
-    found = Answer(response.status_code)
-    if found.status == 200 and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-        modified = epoch(headers["Last-Modified"]) or 0
-        found = answer(request_headers, file.etag, modified, file.size)
-    response.status_code = found.status
-    if found.status not in (304, 412, 416):
-        try:
-            _set_body(response, file, found.spans, environ)
-        except OSError as error:
-            log.warning("%r cannot be sent: %s", file.path, error.strerror)
-            return False
-        return True
-    set_empty(response)
-    if found.status == 416:
-        headers["Content-Range"] = f"bytes */{file.size}"
-    return True
+    code = STATUS.get(found.status, status)
+    if found.status in (304, 412, 416):
+        body.close()
+        if found.status != 304:
+            return _error(found.status, fields, file.size)
+        for name in OF_THE_BODY:
+            headers.pop(name, None)
+        return code, headers.to_wsgi_list(), ()
+    try:
+        chunks = _opened(environ, body, found.spans, headers)
+    except OSError as error:
+        logger.warning("%r cannot be sent: %s", file.path, error.strerror)
+        return _error(404, fields)
+    return code, headers.to_wsgi_list(), chunks
 
 
-def _set_body(
-    response: Response, file: File, spans: tuple[range, ...], environ: WSGIEnvironment
-) -> None:
-    stream = Path(file.path).open("rb")  # noqa: SIM115 - the response closes it
-    response.direct_passthrough = True
-    if not spans:
-        response.headers["Accept-Ranges"] = "bytes"
-        response.response = wrap_file(environ, stream)
-        response.content_length = file.size
-        return
-    parts: list[bytes | range] = list(spans)
+def _opened(
+    environ: WSGIEnvironment,
+    body: FileBody,
+    spans: tuple[range, ...],
+    headers: Headers,
+) -> Iterable[bytes]:
+    """Return the body to send; set the fields that are about it."""
+    size = body.file.size
+    parts: list[bytes | range] = []
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Length"] = str(size)
+    if spans:
+        # The 206 itself says that ranges are served, as nginx has it.
+        del headers["Accept-Ranges"]
+        parts = _part(spans, size, headers)
+        headers["Content-Length"] = str(sum(map(len, parts)))
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body.close()
+        return ()
+    stream: Any = body.open()
+    if spans:
+        return Spans(stream, parts)
+    return body if body.delete else wrap_file(environ, stream)
+
+
+def _part(spans: tuple[range, ...], size: int, headers: Headers) -> list[bytes | range]:
+    """Return the parts of a 206; set the fields that say which they are."""
     if len(spans) == 1:
-        response.headers["Content-Range"] = content_range(spans[0], file.size)
-    else:
-        boundary = secrets.token_hex(16)
-        of_each = response.headers["Content-Type"]
-        parts = multipart(spans, file.size, of_each, boundary)
-        response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
-    response.response = Spans(stream, parts)
-    response.content_length = sum(map(len, parts))
+        headers["Content-Range"] = content_range(spans[0], size)
+        return list(spans)
+    boundary = secrets.token_hex(16)
+    of_each = headers["Content-Type"]
+    headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+    return multipart(spans, size, of_each, boundary)

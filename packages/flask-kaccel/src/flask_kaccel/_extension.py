@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypedDict
 from typing import TypeVar
-from typing import Unpack
-from typing import cast
 
 from flask import Flask
 from flask import Response
@@ -18,70 +18,67 @@ from werkzeug.http import http_date
 from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ._cli import commands
-from ._delivery import no_body
-from ._delivery import send_here
-from ._delivery import send_or_miss
-from ._delivery import set_empty
-from ._deployment import NO_LENGTH
-from ._deployment import Deployment
+from ._body import CONTROL
+from ._body import RECORD
+from ._body import RedirectBody
+from ._cli import cli
+from ._edge import Edge
+from ._fields import HeaderList
 from ._files import absolute
 from ._files import base_name
 from ._files import find_file
 from ._files import suffix
+from ._fronts import configuration
 from ._headers import CHARSET_NAME
 from ._headers import DEFAULT_CHARSET
 from ._headers import INTERNAL_PREFIX
 from ._headers import REDIRECT
-from ._headers import HeaderList
+from ._headers import SECONDS
 from ._headers import accel_headers
 from ._headers import cache_control
 from ._headers import content_disposition
 from ._headers import content_type
 from ._headers import file_settings
 from ._headers import guess_mimetype
-from ._response import FileResponse
-from ._response import with_file
+from ._headers import require
+from ._links import Link
+from ._links import read
+from ._links import sign
+from ._setup import refuse_twice
+from ._state import NAME
+from ._state import State
+from ._state import get_state
+from ._state import made_state
 from .config import Config
 from .exceptions import ConfigError
-from .exceptions import SetupError
 
 
 AnyResponse = TypeVar("AnyResponse", bound=WerkzeugResponse)
 Path = str | os.PathLike[str]
-#: What the server in front makes of its own.
-REPLACED = ("ETag", "Last-Modified")
-
-
-class FileOptions(TypedDict, total=False):
-    """What Flask's own ``send_file`` takes too."""
-
-    mimetype: str | None
-    as_attachment: bool
-    download_name: str | None
-    max_age: int | None
-    last_modified: datetime | float | None
-
-
-class SendFileOptions(FileOptions, total=False):
-    """The keywords of :meth:`Kaccel.send_file`."""
-
-    redirect: str | None
-    buffering: bool | None
-    charset: str | None
-    expires: int | datetime | None
-    limit: int | None
 
 
 class Kaccel:
-    """Sends files by nginx where nginx is, and by Flask where it is not.
+    """Sends files by the server in front, or by Flask if there is none.
 
     :param static: make Flask's own ``send_file``, ``send_from_directory`` and static
         files go the same way.
+    :param guard: take ``X-Accel-*`` and other internal fields from responses that the
+        methods of this class have not made.
+    :param ignore_keys: configuration keys that start with ``KACCEL_`` and belong to
+        somebody else.
     """
 
-    def __init__(self, app: Flask | None = None, *, static: bool = False) -> None:
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        static: bool = False,
+        guard: bool = True,
+        ignore_keys: Collection[str] = (),
+    ) -> None:
         self.static = static
+        self.guard = guard
+        self.ignore_keys = ignore_keys
         if app is not None:
             self.init_app(app)
 
@@ -91,19 +88,22 @@ class Kaccel:
         :raises ConfigError: a configuration value is wrong.
         :raises SetupError: the app is set up already.
         """
-        if "kaccel" in app.extensions:
-            raise SetupError(f"Kaccel is set up already on {app.name!r}.")
-        config = Config.from_mapping(app.config)
-        app.extensions["kaccel"] = Deployment.of(config, app.root_path)
-        app.cli.add_command(commands)
-        if self.static:
-            # Flask then names the file in a header, and reads nothing.
-            app.config["USE_X_SENDFILE"] = True
-            app.response_class = _file_response(app)
-            app.after_request(_deliver_named)
+        refuse_twice(app, NAME, "Kaccel")
+        config = Config.from_mapping(app.config, ignore_keys=self.ignore_keys)
+        state = made_state(
+            config,
+            app.root_path,
+            app.static_url_path if app.has_static_folder else None,
+            static=self.static,
+            guard=self.guard,
+            keys=lambda: _keys(app),
+        )
+        app.extensions[NAME] = state
+        app.cli.add_command(cli)
+        app.wsgi_app = Edge(app.wsgi_app, state)  # type: ignore[method-assign]
 
     def filesize(self, file_path: Path) -> int | None:
-        """Return a file's size in bytes, or ``None`` where there is no such file.
+        """Return a file's size in bytes, or ``None`` if there is no such file.
 
         :param file_path: absolute, or below the app's ``root_path``, for which there
             has to be an app, as for :meth:`send_file`.
@@ -115,11 +115,11 @@ class Kaccel:
         return None if file is None else file.size
 
     def filename(self, file_path: Path) -> str | None:
-        """Return the last part of a path, or ``None`` where the path has none."""
+        """Return the last part of a path, or ``None`` if the path has none."""
         return base_name(os.fspath(file_path)) or None
 
     def extension(self, file_path: Path) -> str | None:
-        """Return the suffix of a path with its dot, or ``None`` where it has none."""
+        """Return the suffix of a path with its dot, or ``None`` if it has none."""
         return suffix(os.fspath(file_path)) or None
 
     def mimetype(self, file_path: Path) -> str:
@@ -127,26 +127,41 @@ class Kaccel:
         return guess_mimetype(base_name(os.fspath(file_path)))
 
     def send_from_directory(
-        self, filename: Path, **options: Unpack[FileOptions]
+        self,
+        filename: Path,
+        *,
+        mimetype: str | None = None,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        max_age: int | None = None,
+        last_modified: datetime | float | None = None,
     ) -> Response | None:
         """Send a file of ``KACCEL_FILES_PATH`` with the configured settings.
 
-        :param filename: a path below the directory; it may come from a client.
-        :param options: the keywords of :meth:`send_file` that follow ``limit``.
-        :return: ``None`` where there is no such file.
+        :param filename: a path below the directory; it may come from a client. The
+            other parameters are those of :meth:`send_file`.
+        :return: ``None`` if there is no such file.
         :raises ConfigError: the directory is not configured.
         """
-        app = _app()
-        deployment = _deployment(app)
-        if deployment.directory is None:
+        state = get_state()
+        if state.directory is None:
             raise ConfigError(
                 "KACCEL_FILES_PATH", None, "set it to the directory of the files"
             )
-        path = safe_join(deployment.directory, os.fspath(filename))
+        path = safe_join(state.directory, os.fspath(filename))
         if path is None:
             return None
-        charset, accel = deployment.config.charset, deployment.settings
-        return _send(app, deployment, path, charset, accel, None, **options)
+        return _send(
+            state,
+            path,
+            charset=state.config.charset,
+            accel=state.settings,
+            mimetype=mimetype,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            max_age=max_age,
+            last_modified=last_modified,
+        )
 
     def send_file(
         self,
@@ -156,7 +171,13 @@ class Kaccel:
         charset: str | None = DEFAULT_CHARSET,
         expires: int | datetime | None = None,
         limit: int | None = None,
-        **options: Unpack[FileOptions],
+        *,
+        mimetype: str | None = None,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        max_age: int | None = None,
+        last_modified: datetime | float | None = None,
+        delete: bool = False,
     ) -> Response | None:
         """Send a file.
 
@@ -165,39 +186,133 @@ class Kaccel:
         :param redirect: another internal location over the directory that the mapping
             names, in place of the mapping's prefix.
         :param buffering: ``False`` tells nginx not to buffer.
-        :param charset: what a text type says, and what nginx is told where it is not
-            UTF-8.
+        :param charset: the charset of a text type.
         :param expires: seconds, or the moment, for nginx's cache.
         :param limit: bytes per second; 0 lifts the location's own limit.
-        :param options: ``mimetype``, by default guessed from the name;
-            ``as_attachment``; ``download_name``, by default the file's; ``max_age``,
-            seconds for the client's cache, by default the app's
-            ``SEND_FILE_MAX_AGE_DEFAULT``; ``last_modified``, in whose place nginx
-            sends the file's own.
-        :return: ``None`` where the file is missing, no regular file, or outside the
+        :param mimetype: by default guessed from the name.
+        :param as_attachment: make browsers save the file instead of showing it.
+        :param download_name: the name that they save it under, by default its own.
+        :param max_age: seconds for the client's cache, by default the app's
+            ``SEND_FILE_MAX_AGE_DEFAULT``.
+        :param last_modified: the time that Flask sends; a front sends the file's own.
+        :param delete: remove the file when the WSGI server has taken all of it, once.
+            Flask sends such a file, as no front would say when it has.
+        :return: ``None`` if the file is missing, no regular file, or outside the
             configured directories.
         :raises InvalidValueError: a value that nginx would ignore.
         """
-        app = _app()
-        deployment = _deployment(app)
         if redirect is not None:
-            INTERNAL_PREFIX.check("redirect", redirect)
-        CHARSET_NAME.check("charset", charset)
-        accel = file_settings(buffering, expires, limit)
-        path = absolute(file_path, app.root_path)
-        return _send(app, deployment, path, charset, accel, redirect, **options)
+            require(INTERNAL_PREFIX, "redirect", redirect)
+        require(CHARSET_NAME, "charset", charset)
+        return _send(
+            get_state(),
+            absolute(file_path, _app().root_path),
+            redirect=redirect,
+            charset=charset,
+            accel=file_settings(buffering, expires, limit),
+            mimetype=mimetype,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            max_age=max_age,
+            last_modified=last_modified,
+            delete=delete,
+        )
 
     def send_file_or_404(
-        self, file_path: Path, **options: Unpack[SendFileOptions]
+        self,
+        file_path: Path,
+        redirect: str | None = None,
+        buffering: bool | None = True,
+        charset: str | None = DEFAULT_CHARSET,
+        expires: int | datetime | None = None,
+        limit: int | None = None,
+        *,
+        mimetype: str | None = None,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        max_age: int | None = None,
+        last_modified: datetime | float | None = None,
+        delete: bool = False,
     ) -> Response:
         """Send a file as :meth:`send_file` does, or raise ``NotFound``."""
-        return self.send_file(file_path, **options) or abort(404)
+        return self.send_file(
+            file_path,
+            redirect,
+            buffering,
+            charset,
+            expires,
+            limit,
+            mimetype=mimetype,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            max_age=max_age,
+            last_modified=last_modified,
+            delete=delete,
+        ) or abort(404)
 
     def send_from_directory_or_404(
-        self, filename: Path, **options: Unpack[FileOptions]
+        self,
+        filename: Path,
+        *,
+        mimetype: str | None = None,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+        max_age: int | None = None,
+        last_modified: datetime | float | None = None,
     ) -> Response:
         """Send a file as :meth:`send_from_directory` does, or raise ``NotFound``."""
-        return self.send_from_directory(filename, **options) or abort(404)
+        return self.send_from_directory(
+            filename,
+            mimetype=mimetype,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            max_age=max_age,
+            last_modified=last_modified,
+        ) or abort(404)
+
+    def sign(
+        self,
+        filename: Path,
+        expires: int,
+        *,
+        as_attachment: bool = False,
+        download_name: str | None = None,
+    ) -> str:
+        """Return a token for a link to a file of ``KACCEL_FILES_PATH``.
+
+        :param filename: a path below the directory.
+        :param expires: seconds for which the link works.
+        :param as_attachment: as for :meth:`send_file`, and signed too.
+        :param download_name: as for :meth:`send_file`, and signed too.
+        :raises ConfigError: ``SECRET_KEY`` is not set.
+        :raises InvalidValueError: a wrong number of seconds.
+        """
+        require(SECONDS, "expires", expires)
+        until = int(time.time()) + expires
+        link = Link(os.fspath(filename), until, as_attachment, download_name)
+        return sign(link, _signing_keys())
+
+    def send_signed(self, token: str) -> Response | None:
+        """Send the file of a token as :meth:`sign` has described it.
+
+        :param token: what the client sent.
+        :return: ``None`` if the token is forged or has expired, or the file is gone.
+        :raises ConfigError: ``SECRET_KEY`` is not set.
+        """
+        link = read(token, _signing_keys())
+        if link is None:
+            return None
+        return self.send_from_directory(
+            link.filename,
+            as_attachment=link.as_attachment,
+            download_name=link.download_name,
+            # No shared cache may keep the file for longer than the link works.
+            max_age=0,
+        )
+
+    def send_signed_or_404(self, token: str) -> Response:
+        """Send a file as :meth:`send_signed` does, or raise ``NotFound``."""
+        return self.send_signed(token) or abort(404)
 
     def redirect(self, uri: str) -> Response | None:
         """Let nginx answer from an internal location.
@@ -205,27 +320,23 @@ class Kaccel:
         :param uri: a percent-encoded path, a named location such as ``@files``, or a
             URL, such as a presigned one, below a URL of ``KACCEL_MAPPINGS``. Never pass
             what a client sent, to which every internal location would be open.
-        :return: ``None`` where nginx did not forward the request, or the URL is in no
+        :return: ``None`` if nginx did not forward the request, or the URL is in no
             mapping.
         :raises InvalidValueError: nginx would not take the value for what it says.
         """
-        app = _app()
-        deployment = _deployment(app)
+        state = get_state()
         internal = uri
         # The query of a path may hold a URL too.
         if "://" in str(uri) and not uri.startswith("/"):
-            mapped = deployment.locations.store_uri(uri)
+            mapped = state.locations.store_uri(uri)
             if mapped is None:
                 return None
             internal = mapped
-        REDIRECT.check("uri", internal)
-        if deployment.server_in_front(request) != "nginx":
+        require(REDIRECT, "uri", internal)
+        if not _behind_nginx(state):
             return None
-        response = app.response_class(
-            no_body(),
-            headers=[("X-Accel-Redirect", internal), NO_LENGTH],
-            direct_passthrough=True,
-        )
+        body = request.environ[RECORD] = RedirectBody(internal)
+        response = _app().response_class(body, direct_passthrough=True)
         # The internal location knows the type of what it sends.
         del response.headers["Content-Type"]
         return response
@@ -240,7 +351,7 @@ class Kaccel:
     ) -> AnyResponse:
         """Tell nginx how to treat an ordinary response, and return it.
 
-        Where nginx did not forward the request, the response stays as it is.
+        If nginx did not forward the request, the response stays as it is.
 
         :param buffering: ``False`` passes on each chunk of a stream at once.
         :param expires: seconds, 0 or a moment for nginx's cache.
@@ -248,19 +359,25 @@ class Kaccel:
         :raises InvalidValueError: a value that nginx would ignore.
         """
         accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
-        if _deployment(_app()).server_in_front(request) == "nginx":
+        if _behind_nginx(get_state()):
             response.headers.update(accel)
+            request.environ.setdefault(CONTROL, []).extend(accel)
         return response
 
 
-def nginx_locations(app: Flask, upstream: str | None = None) -> str:
+def nginx_locations(
+    app: Flask, upstream: str | None = None, *, keep: Sequence[str] = ()
+) -> str:
     """Return nginx's location blocks for an app's configuration.
 
     :param upstream: the URL at which the app listens, for a block that passes every
-        other request to it.
+        other request to it: ``http://``, ``https://`` or ``uwsgi://``.
+    :param keep: further fields of the app's that a response with a file keeps.
     :raises SetupError: the extension is not set up on the app.
+    :raises InvalidValueError: nginx could not be told so.
     """
-    return _deployment(app).nginx_locations(upstream)
+    with app.app_context():
+        return configuration(get_state(), "nginx", upstream, keep)
 
 
 def _app() -> Flask:
@@ -269,88 +386,55 @@ def _app() -> Flask:
     return app
 
 
-def _file_response(app: Flask) -> type[FileResponse]:
-    # mypy takes no class for hashable whose instances are not known to be.
-    return with_file(app.response_class)  # type: ignore[arg-type]
+def _behind_nginx(state: State) -> bool:
+    return state.config.sender == "nginx" and state.front(request.environ) is not None
 
 
-def _deployment(app: Flask) -> Deployment:
-    try:
-        return cast(Deployment, app.extensions["kaccel"])
-    except KeyError:
-        raise SetupError(
-            f"Kaccel is not set up on {app.name!r}; call init_app(app) first."
-        ) from None
+def _keys(app: Flask) -> list[bytes]:
+    """Return the keys that sign, the newest last."""
+    if app.secret_key is None:
+        return []
+    keys = [*(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key]
+    return [key.encode() if isinstance(key, str) else key for key in keys]
+
+
+def _signing_keys() -> list[bytes]:
+    keys = get_state().keys()
+    if not keys:
+        raise ConfigError("SECRET_KEY", None, "set it; it signs the links")
+    return keys
 
 
 def _send(
-    app: Flask,
-    deployment: Deployment,
+    state: State,
     path: str,
+    *,
     charset: str | None,
     accel: HeaderList,
-    redirect: str | None,
-    *,
-    mimetype: str | None = None,
-    as_attachment: bool = False,
-    download_name: str | None = None,
-    max_age: int | None = None,
-    last_modified: datetime | float | None = None,
+    mimetype: str | None,
+    as_attachment: bool,
+    download_name: str | None,
+    max_age: int | None,
+    last_modified: datetime | float | None,
+    redirect: str | None = None,
+    delete: bool = False,
 ) -> Response | None:
-    """Send the file at a normal absolute path."""
-    file = deployment.locations.file(path)
-    if file is None:
+    """Return a response whose body is the file at a normal absolute path."""
+    environ = request.environ
+    body = state.body(path, environ, redirect, accel, delete=delete)
+    if body is None:
         return None
+    app = _app()
+    environ[RECORD] = body
     name = download_name or base_name(path)
-    kind = content_type(mimetype or guess_mimetype(name), charset)
     if max_age is None:
         max_age = app.get_send_file_max_age(path)
     headers = [
-        ("Content-Type", kind),
+        ("Content-Type", content_type(mimetype or guess_mimetype(name), charset)),
         ("Content-Disposition", content_disposition(name, as_attachment=as_attachment)),
         ("Cache-Control", cache_control(max_age)),
+        ("Content-Length", str(body.file.size)),
     ]
-    handed = deployment.hand_over(file, request, redirect, accel)
-    if handed is not None:
-        if charset not in (None, DEFAULT_CHARSET) and "charset=" in kind:
-            headers.append(("X-Accel-Charset", charset))
-        handed_over = _file_response(app)(
-            no_body(), headers=[*headers, *handed], direct_passthrough=True
-        )
-        handed_over.file = file
-        return handed_over
     if last_modified is not None:
         headers.append(("Last-Modified", http_date(last_modified)))
-    response = app.response_class(headers=headers)
-    return response if send_here(response, file, request.environ) else None
-
-
-def _deliver_named(response: Response) -> Response:
-    """Deliver the file that Flask's own ``send_file`` has named."""
-    if isinstance(response, FileResponse) and response.file is not None:
-        return response
-    named = response.headers.pop("X-Sendfile", None)
-    # A header that a view has copied, as a proxy does, must not open any file.
-    by_flask = response.direct_passthrough and response.response == []
-    if named is None or not by_flask:
-        return response
-    app = _app()
-    deployment = _deployment(app)
-    path = absolute(named, app.root_path)
-    # nginx would drop the encoding, without which the bytes are not of their type.
-    plain = response.status_code == 200 and "Content-Encoding" not in response.headers
-    # What lies outside the mapping was never nginx's to send.
-    file = (deployment.locations.file(path) if plain else None) or find_file(path, None)
-    if file is None:
-        response.status_code = 404
-        set_empty(response)
-    elif (handed := deployment.hand_over(file, request)) is None:
-        send_or_miss(response, file, request.environ)
-    else:
-        for name in REPLACED:
-            response.headers.pop(name, None)
-        response.headers.update(handed)
-        response.response = no_body()
-        if isinstance(response, FileResponse):
-            response.file = file
-    return response
+    return app.response_class(body, headers=headers, direct_passthrough=True)

@@ -1,7 +1,7 @@
-"""Where files lie, and which internal URI of nginx stands for each."""
+"""The files that may be sent, and the internal URI that stands for each."""
 
 # A path is looked at in every request, and strings are cheaper than Path objects.
-# ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH119, PTH122, PTH206
+# ruff: noqa: PTH100, PTH112, PTH116, PTH117, PTH118, PTH119, PTH122, PTH206
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import NamedTuple
 from urllib.parse import quote
 
 
-log = logging.getLogger("flask_kaccel")
+logger: logging.Logger = logging.getLogger("flask_kaccel")
 
 
 def absolute(path: str | os.PathLike[str], root_path: str) -> str:
@@ -33,7 +34,7 @@ def suffix(path: str) -> str:
 
 
 def is_url(source: object) -> bool:
-    """Tell the URL of an object store from a directory."""
+    """Return whether a source is the URL of an object store, not a directory."""
     return isinstance(source, str) and "://" in source
 
 
@@ -54,26 +55,31 @@ class Location:
         """Whether it is an object store."""
         return is_url(self.source)
 
+    def relative(self, path: str) -> str:
+        """Return the part of a path below the directory, with slashes."""
+        return path[len(self.source) :].replace(os.sep, "/")
+
     def uri(self, path: str, prefix: str | None = None) -> str:
         """Return the internal URI of a file in the directory.
 
         :param prefix: another location over the same directory.
         """
-        relative = os.fsencode(path[len(self.source) :].replace(os.sep, "/"))
         # nginx decodes once, and takes a raw "?" for the start of a query.
-        return f"{prefix or self.prefix}{quote(relative)}"
+        return f"{prefix or self.prefix}{quote(os.fsencode(self.relative(path)))}"
 
 
 class File(NamedTuple):
     """A regular file that may be sent.
 
     :param modified: seconds since the epoch.
+    :param identity: the device and number, which no other file has.
     """
 
     path: str
     size: int
     modified: int
     location: Location | None
+    identity: tuple[int, int]
 
     @property
     def etag(self) -> str:
@@ -90,15 +96,17 @@ def find_file(path: str, location: Location | None) -> File | None:
     try:
         found = os.stat(path) if location is None else _stat_inside(path, location)
     except PermissionError:
-        log.warning("%r may not be looked at by this process", path)
+        logger.warning("%r may not be looked at by this process", path)
         return None
     except (OSError, ValueError):  # ValueError: a null character
         if location is not None and not os.path.isdir(location.source):
-            log.warning("There is no directory %r", location.source)
+            logger.warning("There is no directory %r", location.source)
         return None
     if found is None or not stat.S_ISREG(found.st_mode):
         return None
-    return File(path, found.st_size, found.st_mtime_ns // 10**9, location)
+    seconds = found.st_mtime_ns // 10**9
+    identity = (found.st_dev, found.st_ino)
+    return File(path, found.st_size, seconds, location, identity)
 
 
 def _stat_inside(path: str, location: Location) -> os.stat_result | None:
@@ -112,10 +120,17 @@ def _stat_inside(path: str, location: Location) -> os.stat_result | None:
             directory = os.path.realpath(location.source) + os.sep
             if os.path.realpath(path).startswith(directory):
                 return os.stat(path)
-            log.warning("%r leads out of %r by a symbolic link", path, location.source)
+            logger.warning(
+                "%r leads out of %r by a symbolic link", path, location.source
+            )
             return None
         step += os.sep
     return found
+
+
+def _identity(stream: BufferedReader) -> tuple[int, int]:
+    found = os.fstat(stream.fileno())
+    return found.st_dev, found.st_ino
 
 
 class Locations:
@@ -127,14 +142,49 @@ class Locations:
         self.directories = [it for it in self.all if not it.is_store]
 
     def file(self, path: str) -> File | None:
-        """Return the file at a normal absolute path where it lies in a directory.
+        """Return the file at a normal absolute path if it lies in a directory.
 
         An app that names no directory trusts every path, as Flask does.
         """
+        if not self.directories:
+            return find_file(path, None)
+        location = self.location(path)
+        if location is None:
+            # A root may be reached by a link, or a path may name a link's target.
+            path = os.path.realpath(path)
+            location, path = self._behind_links(path)
+        if location is None:
+            logger.warning("%r is in none of the configured directories", path)
+            return None
+        return find_file(path, location)
+
+    def location(self, path: str) -> Location | None:
+        """Return the directory of a normal absolute path."""
         for location in self.directories:
             if path.startswith(location.source):
-                return find_file(path, location)
-        return None if self.directories else find_file(path, None)
+                return location
+        return None
+
+    def _behind_links(self, real: str) -> tuple[Location | None, str]:
+        for location in self.directories:
+            root = os.path.realpath(location.source) + os.sep
+            if real.startswith(root):
+                return location, location.source + real[len(root) :]
+        return None, real
+
+    def opened(self, stream: object) -> File | None:
+        """Return the file of a directory that is open, whole, as a stream."""
+        if type(stream) is not BufferedReader:
+            return None
+        name = stream.name
+        if not isinstance(name, str) or not os.path.isabs(name):
+            return None
+        path = os.path.normpath(name)
+        location = self.location(path)
+        if location is None or stream.tell():
+            return None
+        file = find_file(path, location)
+        return file if file and file.identity == _identity(stream) else None
 
     def store_uri(self, url: str) -> str | None:
         """Return the internal URI of an object's (presigned) URL."""

@@ -1,26 +1,24 @@
-"""The header values of a file response; the rules that their arguments obey."""
+"""The field values of a file response, and the rules that their arguments obey."""
 
 from __future__ import annotations
 
 import mimetypes
 import re
 import unicodedata
-from collections.abc import Callable
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 from urllib.parse import unquote_to_bytes
 
 from werkzeug.http import dump_options_header
 from werkzeug.utils import get_content_type
 
+from ._fields import HeaderList
+from ._settings import Rule
+from ._settings import satisfies
 from .exceptions import InvalidValueError
 
 
-HeaderList = Sequence[tuple[str, str]]
 UNKNOWN_TYPE = "application/octet-stream"
 DEFAULT_CHARSET = "utf-8"
 #: RFC 8187, 3.2.1: the characters of attr-char beside letters and digits.
@@ -43,7 +41,7 @@ INTERNAL_URI = re.compile(
 
 
 def is_internal_uri(value: object) -> bool:
-    """Tell whether nginx takes a value of ``X-Accel-Redirect`` for what it says.
+    """Return whether nginx takes a value of ``X-Accel-Redirect`` for what it says.
 
     It drops broken escapes without a word, and refuses dot segments only after it
     has decoded them.
@@ -59,61 +57,53 @@ def is_internal_uri(value: object) -> bool:
     return b"\0" not in path and not {b".", b".."} & set(path.split(b"/"))
 
 
-def is_internal(name: str) -> bool:
-    """Tell whether a header is for the server in front alone."""
-    return name.lower().startswith(("x-accel-", "x-sendfile"))
-
-
 def is_count(value: object) -> bool:
-    """Tell whether a value is an integer from 0, which ``True`` is not."""
+    """Return whether a value is an integer from 0, which ``True`` is not."""
     return type(value) is int and value >= 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Which values an argument takes, and what to say of others."""
-
-    accepts: Callable[[Any], bool]
-    remedy: str
-
-    def check(self, key: str, value: object) -> None:
-        """Refuse a wrong value.
-
-        :raises InvalidValueError: names the key, the value and the remedy.
-        """
-        if not self.accepts(value):
-            raise InvalidValueError(key, value, self.remedy)
-
-
-BUFFERING = Rule(
+BUFFERING = satisfies(
     lambda value: value is None or isinstance(value, bool),
-    "give True, False, or None for nginx's own setting",
+    "True, False, or None for nginx's own setting",
 )
-CHARSET_NAME = Rule(
+CHARSET_NAME = satisfies(
     lambda value: (
-        value is None or (isinstance(value, str) and bool(CHARSET.fullmatch(value)))
+        value is None or (isinstance(value, str) and CHARSET.fullmatch(value))
     ),
-    "give the name of a charset, such as 'utf-8', or None for none",
+    "the name of a charset, such as 'utf-8', or None for none",
 )
-EXPIRES = Rule(
+EXPIRES = satisfies(
     lambda value: value is None or is_count(value) or isinstance(value, datetime),
-    "give whole seconds, 0 to forbid caching, a datetime, or None for nginx's own "
-    "setting",
+    "whole seconds, 0 to forbid caching, a datetime, or None for nginx's own setting",
 )
-INTERNAL_PREFIX = Rule(
-    lambda value: isinstance(value, str) and bool(PREFIX.fullmatch(value)),
-    "give the path of an internal nginx location, such as '/protected/': it starts "
-    "and ends with a slash and needs no percent-encoding",
+INTERNAL_PREFIX = satisfies(
+    lambda value: isinstance(value, str) and PREFIX.fullmatch(value),
+    "the path of an internal location, such as '/protected/', which starts and ends "
+    "with a slash and needs no percent-encoding",
 )
-LIMIT = Rule(
+SECONDS = satisfies(
+    lambda value: is_count(value) and value > 0, "whole seconds, 1 or more"
+)
+LIMIT = satisfies(
     lambda value: value is None or is_count(value),
-    "give whole bytes per second, 0 for no limit, or None for nginx's own setting",
+    "whole bytes per second, 0 for no limit, or None for nginx's own setting",
 )
-REDIRECT = Rule(
+REDIRECT = satisfies(
     is_internal_uri,
-    "give a percent-encoded path of an internal location, such as '/protected/a.txt', "
+    "a percent-encoded path of an internal location, such as '/protected/a.txt', "
     "a named location, such as '@files', or a URL in KACCEL_MAPPINGS",
 )
+
+
+def require(rule: Rule, argument: str, value: object) -> None:
+    """Refuse a wrong argument.
+
+    :raises InvalidValueError: names the argument, the value and the remedy.
+    """
+    try:
+        rule.check(value)
+    except ValueError:
+        raise InvalidValueError(argument, value, f"give {rule.words}") from None
 
 
 def accel_headers(
@@ -131,13 +121,13 @@ def accel_headers(
     """
     headers = []
     if buffering is not None:
-        BUFFERING.check("buffering", buffering)
+        require(BUFFERING, "buffering", buffering)
         headers.append(("X-Accel-Buffering", "yes" if buffering else "no"))
     if expires is not None:
-        EXPIRES.check("expires", expires)
+        require(EXPIRES, "expires", expires)
         headers.append(("X-Accel-Expires", expires_value(expires)))
     if limit is not None:
-        LIMIT.check("limit", limit)
+        require(LIMIT, "limit", limit)
         headers.append(("X-Accel-Limit-Rate", str(limit)))
     return headers
 
@@ -195,15 +185,3 @@ def cache_control(max_age: int | None) -> str:
     if max_age is None:
         return "no-cache"
     return f"public, max-age={max_age}" if max_age > 0 else "no-cache, max-age=0"
-
-
-def sendfile_value(path: str) -> str | None:
-    """Return a path as ``X-Sendfile`` has it, or ``None`` where it has no safe form.
-
-    lighttpd decodes percent signs, which Apache does not, and wants UTF-8; neither
-    takes control characters.
-    """
-    if "%" in path or not path.isprintable():
-        return None
-    # WSGI's text stands for bytes (PEP 3333).
-    return path.encode().decode("latin-1")

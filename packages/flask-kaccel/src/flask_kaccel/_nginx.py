@@ -1,99 +1,88 @@
-"""The nginx configuration that belongs to an app's own."""
+"""The nginx configuration that belongs to an app's own.
+
+The blocks of directories and of the app are here, those of stores in
+:mod:`flask_kaccel._store`. Which fields they give back is the table of
+:mod:`flask_kaccel._fields`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
+from ._fields import CARRIED
+from ._fields import FIELDS
+from ._fields import RESTORED
+from ._fields import SECRET_HEADER
+from ._fields import is_internal
 from ._files import Location
-from ._headers import Rule
+from ._headers import require
+from ._settings import matches
+from ._settings import satisfies
 from .exceptions import InvalidValueError
 
 
-SECRET_HEADER = "X-Kaccel-Secret"  # noqa: S105 - the name of a header
 #: A socket's path may be part of it, but nginx would put any other before each path.
-UPSTREAM_URL = re.compile(r"https?://([\w.:\[\]-]+|unix:/[\w./-]+)", re.ASCII)
-UPSTREAM = Rule(
-    lambda value: UPSTREAM_URL.fullmatch(value) is not None,
-    "give the URL at which the app listens, such as 'http://127.0.0.1:8000' or "
-    "'http://unix:/run/app.sock', without a path and without a slash at the end",
+UPSTREAM = matches(
+    r"(?a:(https?|uwsgi)://([\w.:\[\]-]+|unix:/[\w./-]+))",
+    "the URL at which the app listens, such as 'http://127.0.0.1:8000', "
+    "'http://unix:/run/app.sock' or 'uwsgi://127.0.0.1:3031', without a path and "
+    "without a slash at the end",
 )
-#: What nginx drops from the app's response when it sends the file.
-DROPPED = (
-    "Access-Control-Allow-Credentials",
-    "Access-Control-Allow-Origin",
-    "Access-Control-Expose-Headers",
-    "Content-Language",
-    "Content-Security-Policy",
-    "Content-Security-Policy-Report-Only",
-    "Cross-Origin-Embedder-Policy",
-    "Cross-Origin-Opener-Policy",
-    "Cross-Origin-Resource-Policy",
-    "Link",
-    "Permissions-Policy",
-    "Referrer-Policy",
-    "Strict-Transport-Security",
-    "Timing-Allow-Origin",
-    "Vary",
-    "X-Content-Type-Options",
-    "X-Frame-Options",
-    "X-Robots-Tag",
+KEEP = satisfies(
+    lambda name: (
+        re.fullmatch(r"(?a:[A-Za-z][\w-]*)", name)
+        and name.lower() not in FIELDS
+        and not is_internal(name)
+    ),
+    "a field of your own that the printed configuration does not bring back yet, such "
+    "as 'X-Request-ID'",
 )
-#: What an object store says that is not for the client.
-STORE_HEADERS = (
-    "x-amz-id-2",
-    "x-amz-request-id",
-    "x-amz-server-side-encryption",
-    "x-amz-version-id",
-    "x-amzn-requestid",
-)
+UWSGI_PARAMETERS = """
+QUERY_STRING $query_string
+REQUEST_METHOD $request_method
+CONTENT_TYPE $content_type
+CONTENT_LENGTH $content_length
+REQUEST_URI $request_uri
+PATH_INFO $document_uri
+SERVER_PROTOCOL $server_protocol
+REQUEST_SCHEME $scheme
+HTTPS $https if_not_empty
+REMOTE_ADDR $remote_addr
+REMOTE_PORT $remote_port
+SERVER_PORT $server_port
+SERVER_NAME $server_name
+""".strip().splitlines()
 
 
-def files_location(location: Location) -> str:
+def files_location(location: Location, keep: Sequence[str] = ()) -> str:
     """Return the block that sends the files of a directory."""
-    return _block(
+    return block(
         location.prefix,
         "internal",
         f"alias {quoted(location.source)}",
         # A directory that has taken a file's place would be redirected to, by its
         # internal name.
         "try_files $uri =404",
-        *(_add(name, "upstream_http") for name in DROPPED),
+        *given_back("upstream_http", "upstream_http", keep),
     )
 
 
-def store_location(location: Location) -> str:
-    """Return the block that fetches objects by URLs that the app has signed."""
-    url = urlsplit(location.source)
-    # A store has its own rules on who may read it from another origin.
-    kept = [name for name in DROPPED if not name.startswith("Access-Control-")]
-    tls = ("proxy_ssl_server_name on", f"proxy_ssl_name {url.hostname}")
-    return _block(
-        location.prefix,
-        "internal",
-        # The variables soon mean what the store has sent.
+def given_back(carried: str, restored: str, keep: Sequence[str] = ()) -> list[str]:
+    """Return the directives that give the app's fields back.
+
+    :param carried: the kind of variable that has the fields of the file.
+    :param restored: the kind of variable that has those of every response.
+    """
+    names = [field.name for field in RESTORED] + list(keep)
+    return [
         *(
-            f"set {_variable(name, 'app')} {_variable(name, 'upstream_http')}"
-            for name in kept
+            f"add_header {field.name} {variable(field.carrier, carried)}"
+            for field in CARRIED
         ),
-        f"proxy_pass {quoted(location.source)}",
-        # The signature covers the host and the method.
-        f"proxy_set_header Host {url.netloc}",
-        "proxy_method GET",
-        "proxy_pass_request_body off",
-        'proxy_set_header Content-Length ""',
-        'proxy_set_header Authorization ""',
-        'proxy_set_header Cookie ""',
-        f'proxy_set_header {SECRET_HEADER} ""',
-        "proxy_http_version 1.1",
-        'proxy_set_header Connection ""',
-        *(tls if url.scheme == "https" else ()),
-        # A large object would be written to nginx's disk first.
-        "proxy_max_temp_file_size 0",
-        *(f"proxy_hide_header {name}" for name in STORE_HEADERS),
-        *(_add(name, "app") for name in kept),
-    )
+        *(f"add_header {name} {variable(name, restored)} always" for name in names),
+    ]
 
 
 def app_location(upstream: str, secret: str | None) -> str:
@@ -101,27 +90,37 @@ def app_location(upstream: str, secret: str | None) -> str:
 
     :param upstream: the URL at which the app listens.
     """
-    UPSTREAM.check("upstream", upstream)
-    return _block(
+    require(UPSTREAM, "upstream", upstream)
+    # Without a secret too, so that nothing that a client sends goes through.
+    fields = (
+        ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+        ("X-Forwarded-Proto", "$scheme"),
+        (SECRET_HEADER, f'"{secret or ""}"'),
+    )
+    if upstream.startswith("uwsgi:"):
+        return block(
+            "/",
+            f"uwsgi_pass {upstream.removeprefix('uwsgi://')}",
+            *(f"uwsgi_param {line}" for line in UWSGI_PARAMETERS),
+            *(f"uwsgi_param {environ_key(name)} {value}" for name, value in fields),
+        )
+    return block(
         "/",
         f"proxy_pass {quoted(upstream)}",
         "proxy_http_version 1.1",
         'proxy_set_header Connection ""',
         "proxy_set_header Host $http_host",
-        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for",
-        "proxy_set_header X-Forwarded-Proto $scheme",
-        # Without a secret too, so that nothing that a client sends goes through.
-        f'proxy_set_header {SECRET_HEADER} "{secret or ""}"',
+        *(f"proxy_set_header {name} {value}" for name, value in fields),
     )
 
 
-def locations_text(locations: Iterable[Location]) -> str:
-    """Return the blocks of all locations that have a prefix."""
-    return "\n".join(
-        store_location(it) if it.is_store else files_location(it)
-        for it in locations
-        if it.prefix
-    )
+def check_keep(names: Iterable[str]) -> None:
+    """Refuse names that no field of the app's own has.
+
+    :raises InvalidValueError: the first of them.
+    """
+    for name in names:
+        require(KEEP, "keep", name)
 
 
 def quoted(value: str) -> str:
@@ -137,16 +136,19 @@ def quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _variable(header: str, kind: str) -> str:
-    return f"${kind}_{header.lower().replace('-', '_')}"
+def environ_key(name: str) -> str:
+    """Return the name of a request's field in CGI and WSGI."""
+    return f"HTTP_{name.upper().replace('-', '_')}"
 
 
-def _add(header: str, kind: str) -> str:
-    return f"add_header {header} {_variable(header, kind)} always"
+def variable(name: str, kind: str) -> str:
+    """Return nginx's variable for a field."""
+    return f"${kind}_{name.lower().replace('-', '_')}"
 
 
-def _block(prefix: str | None, *directives: str) -> str:
+def block(name: str | None, *directives: str) -> str:
+    """Return a location's block."""
     # "^~": no regular expression, such as one for PHP, gets the files in its hands.
-    modifier = "" if prefix == "/" else "^~ "
+    modifier = "" if name == "/" or (name or "").startswith("@") else "^~ "
     lines = "".join(f"    {it};\n" for it in directives)
-    return f"location {modifier}{prefix} {{\n{lines}}}\n"
+    return f"location {modifier}{name} {{\n{lines}}}\n"

@@ -1,4 +1,4 @@
-"""What a request asks of a file: conditions and ranges, as nginx answers them."""
+"""The conditions and ranges of a request, answered as nginx answers them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from werkzeug.http import parse_etags
 
 
 CHUNK_BYTES = 64 * 1024
-#: Numbers that nginx's own parser can hold.
+#: The largest number that nginx's own parser takes; the zeros before it do not count.
+MAX_OFFSET = 2**63 - 1
 RANGE = re.compile(
-    r" *(?:(?P<first>[0-9]{1,18}) *- *(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18})) *"
+    r" *(?:0*(?P<first>[0-9]{1,19}) *- *(?:0*(?P<last>[0-9]{1,19}))?"
+    r"|-0*(?P<suffix>[0-9]{1,19})) *"
 )
 
 
@@ -53,7 +55,7 @@ def answer(headers: Headers, etag: str, modified: int, size: int) -> Answer:
 
 
 def epoch(date: str | None) -> int | None:
-    """Return an HTTP date as seconds since the epoch; ``None`` where it is none."""
+    """Return an HTTP date as seconds since the epoch; ``None`` if it is none."""
     try:
         parsed = parse_date(date)
     except OverflowError:  # which parse_date lets through
@@ -62,7 +64,7 @@ def epoch(date: str | None) -> int | None:
 
 
 def _before(date: str | None, modified: int) -> bool | None:
-    """Tell whether a date lies before the change; ``None`` where there is no date."""
+    """Return whether a date is before the change; ``None`` if there is no date."""
     seconds = epoch(date)
     return None if seconds is None else seconds < modified
 
@@ -84,7 +86,7 @@ def parse_ranges(value: str, size: int) -> tuple[range, ...] | None:
     spans = []
     for spec in specs.split(","):
         match = RANGE.fullmatch(spec)
-        if match is None:
+        if match is None or any(int(it or 0) > MAX_OFFSET for it in match.groups()):
             return ()
         first, last, suffix = match.groups()
         if suffix:

@@ -1,4 +1,4 @@
-"""What can go wrong."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
@@ -11,22 +11,33 @@ class KaccelError(Exception):
 BaseError = KaccelError
 
 
-class InvalidValueError(KaccelError, ValueError):
-    """A value that could not be carried out, and what to give in its place.
-
-    :param key: the argument or configuration key.
-    """
-
+class _RefusedError(KaccelError, ValueError):
     def __init__(self, key: str, value: object, remedy: str) -> None:
-        shown = "***" if "SECRET" in key else value
-        super().__init__(f"{key} is {shown!r}: {remedy}")
+        super().__init__(key, value, remedy)
         self.key = key
         self.value = value
         self.remedy = remedy
 
+    def __str__(self) -> str:
+        return f"{self.key} is {self.value!r}: {self.remedy}"
 
-class ConfigError(InvalidValueError):
-    """A configuration key with a wrong value."""
+
+class InvalidValueError(_RefusedError):
+    """An argument that could not be carried out.
+
+    :param key: the name of the argument.
+    :param value: what was given.
+    :param remedy: what to give in its place.
+    """
+
+
+class ConfigError(_RefusedError):
+    """A configuration value that cannot work.
+
+    :param key: the configuration key.
+    :param value: what it holds; a secret is hidden.
+    :param remedy: what to set instead.
+    """
 
 
 class SetupError(KaccelError, RuntimeError):

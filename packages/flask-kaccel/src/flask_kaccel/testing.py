@@ -1,6 +1,6 @@
-"""For the tests of apps that send files."""
+"""An assertion for the tests of apps that send files."""
 
-# What it is for.
+# Assertions are the point.
 # ruff: noqa: S101
 
 from __future__ import annotations
@@ -11,37 +11,41 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from ._fields import FRONTS
 from ._files import absolute
-from ._headers import sendfile_value
+from ._state import NAME
+from ._state import State
 
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
-    from ._deployment import Deployment
-
 
 def assert_sends(
     app: Flask, response: TestResponse, path: str | os.PathLike[str]
 ) -> None:
-    """Assert that a response sends a file, by nginx, Apache or Flask.
+    """Assert that a response sends a file, by a server in front or by Flask.
 
     The response to a ``HEAD`` or ``Range`` request sends no whole file.
 
     :param app: the app that made the response.
     :param path: absolute or below the app's ``root_path``.
     """
-    assert response.status_code == 200, response.status
+    assert response.status_code == 200, f"expected 200, got {response.status}"
     wanted = absolute(path, app.root_path)
-    deployment: Deployment = app.extensions["kaccel"]
-    file = deployment.locations.file(wanted)
+    state: State = app.extensions[NAME]
+    file = state.locations.file(wanted)
     assert file is not None, f"{wanted} may not be sent"
-    uri = response.headers.get("X-Accel-Redirect")
-    named = response.headers.get("X-Sendfile")
-    if uri is not None:
+    for front in FRONTS.values():
+        sent = response.headers.get(front.field)
+        if sent is None:
+            continue
         assert file.location is not None, f"{wanted} is in no mapping"
-        assert uri == file.location.uri(wanted)
-    elif named is not None:
-        assert named == sendfile_value(wanted)
-    else:
-        assert response.data == Path(wanted).read_bytes()
+        name = state.named(file)
+        assert sent == name, f"expected {front.field} {name!r}, got {sent!r}"
+        return
+    content = Path(wanted).read_bytes()
+    assert response.data == content, (
+        f"expected the {len(content)} bytes of {wanted}, got {len(response.data)} "
+        f"other ones, {response.data[:40]!r}"
+    )

@@ -76,6 +76,10 @@ def test_same_by_both(site: Any, fetch: Fetch, case: Any, view: str) -> None:
         ({"Range": "bytes=a-b"}, 416),
         ({"Range": "bytes=0-4;"}, 416),
         ({"Range": f"bytes={'9' * 30}-"}, 416),
+        ({"Range": "bytes=0-9223372036854775807"}, 206),
+        ({"Range": "bytes=0-9223372036854775808"}, 416),
+        ({"Range": f"bytes={'0' * 40}1-2"}, 206),
+        ({"Range": "bytes=-9223372036854775807"}, 206),
         ({"Range": "items=0-4"}, 200),
         ({"Range": "bytes=0-1,3-4"}, 206),
         ({"Range": "bytes=0-3, 2-5, -2"}, 206),
@@ -149,13 +153,35 @@ def test_status_of_its_own(site: Any, fetch: Fetch) -> None:
 def test_headers_that_nginx_drops(site: Any, fetch: Fetch) -> None:
     """The printed configuration brings the app's security headers back, once each."""
     headers = fetch(site.nginx.address, "/headers").headers
-    assert headers.getlist("Content-Security-Policy") == ["default-src 'none'"]
+    csp = "default-src 'none', frame-ancestors 'none'"
+    assert headers.getlist("Content-Security-Policy") == [csp]
+    assert headers.getlist("Link") == ["</one>, </two>"]
     assert headers.getlist("Vary") == ["Cookie"]
+    assert headers.getlist("Cache-Control") == ["public, max-age=31536000"]
+    assert headers.getlist("Expires") == ["Thu, 01 Jan 2099 00:00:00 GMT"]
     assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
     assert headers["Content-Disposition"] == "attachment; filename=a.txt"
     assert headers.getlist("Set-Cookie") == ["one=1; Path=/", "two=2; Path=/"]
     assert "X-Frame-Options" not in headers
     assert "X-Own" not in headers
+
+
+@pytest.mark.parametrize("way", ["data", "copy", "proxy"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_refused(site: Any, fetch: Fetch, way: str, method: str) -> None:
+    """A response that is not the file does not become it behind nginx."""
+    for server in (site.nginx, site.app):
+        reply = fetch(server.address, f"/refused/{way}", {}, method)
+        assert reply.status == (404 if way == "copy" else 200)
+        assert_nothing_internal(site, reply)
+        if method == "GET" and way != "copy":
+            assert reply.body == b"not for you"
+
+
+def test_no_error_in_nginx_log(site: Any, fetch: Fetch) -> None:
+    """A charset, as any setting, costs no line in nginx's log."""
+    fetch(site.nginx.address, "/charset")
+    assert "[error]" not in site.nginx.log().replace("No such file", "")
 
 
 def test_last_modified_is_the_files_own(site: Any, fetch: Fetch) -> None:

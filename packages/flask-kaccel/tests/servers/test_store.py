@@ -103,12 +103,12 @@ def test_conditions(
         assert reply.body == body
 
 
-def test_name_in_the_signature(store: Store, fetch: Fetch) -> None:
-    """What the presigned URL asks of the store reaches the client, once."""
-    disposition = 'attachment; filename="a b.txt"'
-    url = store.presigned("large", ResponseContentDisposition=disposition)
+def test_fields_are_the_apps(store: Store, fetch: Fetch) -> None:
+    """The name and the caching of an object are what the app says, once."""
+    url = store.presigned("large", ResponseContentDisposition="inline")
     headers = fetch(store.site.nginx.address, url).headers
-    assert headers.getlist("Content-Disposition") == [disposition]
+    assert headers.getlist("Content-Disposition") == ['attachment; filename="a b.txt"']
+    assert headers.getlist("Cache-Control") == ["private, max-age=5"]
     assert headers.getlist("Content-Security-Policy") == ["sandbox"]
     assert not [name for name, _ in headers if name.lower().startswith("x-am")]
 
