@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
@@ -30,6 +31,10 @@ from flask_store.signals import upload_finished
 from flask_store.spool import SpoolingMixin
 from flask_store.stores.base import BaseStore
 
+
+if TYPE_CHECKING:
+    from ._tus.endpoint import Authorize
+    from ._tus.endpoint import Uploads
 
 ENDPOINT = "flaskstore"
 
@@ -96,6 +101,50 @@ class Store:
         :param destination: a folder in the store; by default its root.
         """
         return Provider(destination)
+
+    def tus(
+        self,
+        url_prefix: str,
+        *,
+        authorize: Authorize,
+        destination: str | None = None,
+        max_size: int | None = None,
+        max_uploads: int | None = None,
+        expires: float = 86400,
+        name: str = "flask_store_uploads",
+    ) -> Uploads:
+        """Return a blueprint that receives uploads which resume (tus 1.0).
+
+        A finished upload is saved as any other file, and ``upload_finished`` is sent
+        with ``file`` and ``upload``. ::
+
+            def authorize(step, upload):
+                return str(current_user.id) if current_user.is_authenticated else None
+
+            app.register_blueprint(store.tus("/uploads", authorize=authorize))
+
+        :param url_prefix: where uploads are created.
+        :param authorize: is called with the step (``"create"``, ``"read"``,
+            ``"append"`` or ``"terminate"``) and the upload, and returns a text that
+            says whose it is; only who is answered the same later may touch it. None
+            refuses; it may ``abort()`` too.
+        :param destination: the folder of the finished files.
+        :param max_size: the most bytes of one upload.
+        :param max_uploads: the most unfinished uploads of one owner.
+        :param expires: seconds after its last byte when an upload is dropped.
+        :param name: the blueprint's name, where an app has several.
+        """
+        from ._tus.endpoint import Uploads
+
+        return Uploads(
+            url_prefix,
+            authorize=authorize,
+            provider=functools.partial(Provider, destination),
+            max_size=max_size,
+            max_uploads=max_uploads,
+            expires=expires,
+            name=name,
+        )
 
     def provider(self, app: Flask) -> type[BaseStore]:
         """Return the class that ``STORE_PROVIDER`` names.

@@ -57,7 +57,7 @@ class Spool(io.BufferedRandom):
             descriptor = os.open(self._hidden, flags, 0o666)
             lock(descriptor)
             self.hidden = True
-        super().__init__(_Raw(descriptor, label))
+        super().__init__(Raw(descriptor, label))
 
     @staticmethod
     def _open_unnamed(folder: str) -> int | None:
@@ -130,7 +130,7 @@ class Spool(io.BufferedRandom):
             self._forget()
 
 
-class _Raw(io.FileIO):
+class Raw(io.FileIO):
     """Tell of a full disk by an error of ours, wherever the buffer is flushed."""
 
     def __init__(self, descriptor: int, label: str) -> None:

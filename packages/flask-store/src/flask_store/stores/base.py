@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
+    from flask_store._tus.endpoint import Place
     from flask_store.journal import Job
 
 
@@ -154,6 +155,13 @@ class BaseStore:
         :param label: what errors call it.
         """
         raise NotImplementedError
+
+    def uploads_place(self) -> Place:
+        """Return where the bytes of uploads that resume wait.
+
+        :raises StoreError: where the provider has no place for them.
+        """
+        raise StoreError(f"{type(self).__name__} cannot receive uploads that resume")
 
     def start(self) -> None:
         """Start the work in the background in this process, where ``background``."""

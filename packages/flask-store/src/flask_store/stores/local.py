@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
+    from flask_store._tus.endpoint import Place
+
 
 class LocalStore(BaseStore):
     """Save files in a folder, ``STORE_PATH``; the app serves them."""
@@ -97,6 +99,13 @@ class LocalStore(BaseStore):
         """
         with system_failing_as("save", label):
             return self._open_spool(str(self.root), label)
+
+    def uploads_place(self) -> Place:
+        """Return where the bytes of uploads that resume wait: a hidden folder."""
+        from flask_store._tus.folder import FOLDER
+        from flask_store._tus.folder import FolderPlace
+
+        return FolderPlace(self.root / FOLDER, self.root, durable=self.config.fsync)
 
     def _open_spool(self, folder: str, label: str) -> Spool:
         try:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from datetime import datetime
+from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import BinaryIO
@@ -23,12 +28,25 @@ from flask_store.stores.base import BaseStore
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
+    from flask_store._tus.endpoint import Place
+
 
 @dataclass(frozen=True, slots=True)
 class _Blob:
     data: bytes
     modified: datetime
     attributes: Attributes
+
+
+class _TemporaryFolder:
+    """A folder that is made when it is needed, and goes with the last store."""
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The folder."""
+        path = tempfile.mkdtemp(prefix="flask-store-")
+        weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+        return Path(path)
 
 
 class MemoryStore(BaseStore):
@@ -41,6 +59,7 @@ class MemoryStore(BaseStore):
     ) -> None:
         super().__init__(destination, config=config)
         self._blobs: dict[str, _Blob] = {}
+        self._unfinished = _TemporaryFolder()
 
     def save(
         self,
@@ -98,6 +117,12 @@ class MemoryStore(BaseStore):
     def join(self, *parts: str) -> str:
         """Return the file's name in the whole store."""
         return self.full_name("/".join(parts))
+
+    def uploads_place(self) -> Place:
+        """Return where the bytes of uploads that resume wait: a temporary folder."""
+        from flask_store._tus.folder import FolderPlace
+
+        return FolderPlace(self._unfinished.path, None, durable=False)
 
     def _find(self, name: str) -> _Blob:
         try:
