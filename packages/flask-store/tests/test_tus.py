@@ -47,7 +47,7 @@ class Client:
         headers = {key: value for key, value in headers.items() if value}
         return self._client.open(url, method=method, data=data, headers=headers)
 
-    def create(self, length: int | None = 3, **fields: object) -> str:
+    def create(self, length: int | None = 3, **fields: Any) -> str:
         """Create an upload and return its URL."""
         if length is not None:
             fields["Upload_Length"] = length
@@ -56,7 +56,7 @@ class Client:
         return response.location
 
     def patch(
-        self, url: str, data: bytes, offset: int = 0, **fields: object
+        self, url: str, data: bytes, offset: int = 0, **fields: Any
     ) -> TestResponse:
         """Append bytes."""
         return self.send("PATCH", url, data, Upload_Offset=offset, **fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -128,12 +129,12 @@ def test_final_takes_no_bytes() -> None:
 )
 def test_parts_are_checked(change: dict[str, Any]) -> None:
     """Only complete partial uploads of the same owner are joined."""
-    part = {"id": ID, "owner": "me", "length": 10, "concat": "partial"}
-    assert protocol.total([(Upload(**part), 10)] * 2, "me") == 20
+    part = Upload(id=ID, owner="me", length=10, concat="partial")
+    assert protocol.total([(part, 10)] * 2, "me") == 20
     with pytest.raises(RefusedRequest, match="is no partial upload"):
-        protocol.total([(Upload(**{**part, **change}), 10)], "me")
+        protocol.total([(replace(part, **change), 10)], "me")
     with pytest.raises(RefusedRequest, match="is not complete"):
-        protocol.total([(Upload(**part), 9)], "me")
+        protocol.total([(part, 9)], "me")
 
 
 @given(st.dictionaries(st.from_regex(r"[!-+\--~]{1,20}", fullmatch=True), st.text()))

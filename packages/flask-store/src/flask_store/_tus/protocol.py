@@ -19,6 +19,8 @@ from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
+from werkzeug.datastructures import Headers
+
 from .. import names
 
 
@@ -35,7 +37,7 @@ CHECKSUM_MISMATCH = 460
 
 #: What an authorize hook is asked for.
 Step: TypeAlias = Literal["create", "read", "append", "terminate"]
-Fields: TypeAlias = Mapping[str, str]
+Fields: TypeAlias = Mapping[str, str] | Headers
 
 #: The most that a client may say of one upload, in bytes.
 LONGEST_METADATA = 4096
