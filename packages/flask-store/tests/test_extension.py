@@ -22,7 +22,6 @@ from flask_store import NotConfiguredError
 from flask_store import SetupError
 from flask_store import Store
 from flask_store.config import Config
-from flask_store.journal import Job
 from flask_store.stores import BaseStore
 from flask_store.stores.local import LocalStore
 from flask_store.stores.memory import MemoryStore
@@ -229,7 +228,7 @@ def test_base_store() -> None:
         lambda: store.list(),
         lambda: store.join("a"),
         lambda: store.spool("a"),
-        lambda: store.deliver(Job("1", "b", "a", 0)),
+        lambda: store.deliver("1"),
     ]
     for call in calls:
         # The exception has nothing to say.
@@ -237,6 +236,8 @@ def test_base_store() -> None:
             call()
     store.start()
     assert store.pending() == ()
+    assert store.wait()
+    assert not store.retry("1")
     assert list(store.check()) == ["BaseStore: nothing to check"]
     assert store.url_join("/a/", "b c") == "/a/b%20c"
 

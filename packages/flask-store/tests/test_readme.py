@@ -45,7 +45,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 11
+    assert len(SAMPLES) == 12
 
 
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +165,28 @@ def test_signals(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     upload_failed.disconnect(names["failed"])
     assert "a.txt can be read" in caplog.text
     assert "b.txt stays in the spool" in caplog.text
+
+
+def test_queue() -> None:
+    """The hook puts a job into the queue, whose worker finds the store."""
+    pytest.importorskip("rq")
+    calls: list[tuple[Any, ...]] = []
+
+    class Queue:
+        def enqueue(self, *arguments: object, **_: object) -> None:
+            calls.append(arguments)
+
+    def create_app() -> Flask:
+        app = Flask(__name__)
+        app.config["STORE_PROVIDER"] = "flask_store.stores.memory.MemoryStore"
+        names["store"].init_app(app)
+        return app
+
+    names = run("from rq", Store=Store, queue=Queue(), create_app=create_app)
+    names["store"].enqueue("default", "1")
+    assert calls == [(names["send"], "default", "1")]
+    with pytest.raises(NotImplementedError, match=r"^$"):
+        names["send"]("default", "1")
 
 
 def test_columns() -> None:

@@ -16,6 +16,7 @@ from flask_store.exceptions import SetupError
 from flask_store.exceptions import StoreError
 from flask_store.extension import Provider
 from flask_store.extension import Store
+from flask_store.extension import deliver
 from flask_store.file_wrapper import FileWrapper
 from flask_store.signals import upload_failed
 from flask_store.signals import upload_finished
@@ -39,6 +40,7 @@ __all__ = [
     "SetupError",
     "Store",
     "StoreError",
+    "deliver",
     "upload_failed",
     "upload_finished",
 ]

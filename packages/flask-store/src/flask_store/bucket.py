@@ -370,12 +370,25 @@ def failing_as(action: str, name: str) -> Iterator[None]:
 
 
 def is_transient(error: BackendError) -> bool:
-    """Tell whether trying again later may help: the server was down or busy."""
+    """Return whether an error may pass by itself: the server was away or busy.
+
+    All else, such as a wrong parameter or missing credentials, stays until somebody
+    mends it.
+    """
+    from botocore import exceptions
+
     cause = error.__cause__
-    if not isinstance(cause, _client_error()):
-        return True
-    status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return bool(status >= 500 or status == 429 or _code(cause) in BUSY)
+    if isinstance(cause, exceptions.ClientError):
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(status >= 500 or status == 429 or _code(cause) in BUSY)
+    return isinstance(
+        cause,
+        (
+            exceptions.HTTPClientError,
+            exceptions.CredentialRetrievalError,
+            exceptions.MetadataRetrievalError,
+        ),
+    )
 
 
 def _client_error() -> type[ClientError]:

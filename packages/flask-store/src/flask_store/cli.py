@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -10,6 +11,7 @@ from typing import Any
 import click
 from flask import current_app
 from flask.cli import AppGroup
+from flask.cli import with_appcontext
 from werkzeug.datastructures import FileStorage
 
 from flask_store.exceptions import StoreError
@@ -77,6 +79,7 @@ def ls(prefix: str) -> None:
 def put(files: tuple[Path, ...], folder: str | None) -> None:
     """Save FILES, and print what each is called in the store."""
     provider = _provider().within(folder)
+    saved_names: set[str] = set()
     for path in files:
         size = path.stat().st_size
         with (
@@ -86,8 +89,8 @@ def put(files: tuple[Path, ...], folder: str | None) -> None:
             watched: Any = Watched(stream, bar)
             saved = provider.save(FileStorage(watched, path.name))
         click.echo(str(saved))
-    for job in provider.pending():
-        provider.deliver(job)
+        saved_names.add(str(saved))
+    _await(provider, saved_names)
 
 
 @group.command()
@@ -122,14 +125,79 @@ def rm(names: tuple[str, ...]) -> None:
         raise click.ClickException(f"not in the store: {', '.join(missing)}")
 
 
+def _await(provider: BaseStore, names: set[str]) -> None:
+    """Wait until files are sent, unless sending them fails.
+
+    :raises ClickException: where some wait; they are safe in the spool.
+    """
+    while not provider.wait(0.5):
+        # Some troubles pass within a second.
+        if any(it.attempts > 2 for it in provider.pending() if it.name in names):
+            break
+    left = [it for it in provider.pending() if it.name in names]
+    if left:
+        raise click.ClickException(
+            f"{len(left)} of these wait in the spool: {left[0].error}"
+        )
+
+
 @group.command()
-def resume() -> None:
-    """Send now what waits in the spool; stop at the first error."""
+@click.option("--timeout", type=float, help="Stop after so many seconds.")
+def resume(timeout: float | None) -> None:
+    """Send now what waits in the spool, and what has failed."""
     provider = _provider()
+    end = None if timeout is None else time.monotonic() + timeout
     jobs = provider.pending()
     with click.progressbar(jobs, label=f"{len(jobs)} to send") as bar:
         for job in bar:
-            provider.deliver(job)
+            if end is not None and time.monotonic() >= end:
+                break
+            provider.deliver(job.id)
+    left = provider.pending()
+    for job in left:
+        click.echo(f"{job.name}: {job.error or job.state}", err=True)
+    if left:
+        raise click.ClickException(f"{len(left)} uploads are not sent")
+
+
+@group.group(invoke_without_command=True)
+@click.pass_context
+@with_appcontext
+def jobs(ctx: click.Context) -> None:
+    """List the uploads in the spool: id, state, attempts, bytes, name, last error."""
+    if ctx.invoked_subcommand is None:
+        for job in _provider().pending():
+            click.echo(
+                f"{job.id}  {job.state:<7}  {job.attempts:>3}  {job.size:>14,}  "
+                f"{job.name}  {job.error}".rstrip()
+            )
+
+
+@jobs.command("retry")
+@click.argument("ids", nargs=-1)
+def retry_jobs(ids: tuple[str, ...]) -> None:
+    """Let uploads be sent again by a process that runs: IDS, or all that failed."""
+    provider = _provider()
+    for job_id in ids or _failed(provider):
+        if not provider.retry(job_id):
+            raise click.ClickException(f"no upload {job_id} waits")
+
+
+@jobs.command("drop")
+@click.argument("ids", nargs=-1, required=True)
+def drop_jobs(ids: tuple[str, ...]) -> None:
+    """Delete the uploads IDS."""
+    provider = _provider()
+    known = {job.id: job.name for job in provider.pending()}
+    for job_id in ids:
+        if job_id not in known:
+            raise click.ClickException(f"no upload {job_id} waits")
+        provider.delete(known[job_id])
+        provider.deliver(job_id)
+
+
+def _failed(provider: BaseStore) -> list[str]:
+    return [job.id for job in provider.pending() if job.state == "failed"]
 
 
 @group.command()

@@ -133,6 +133,9 @@ class Config:
     spool_workers: int = _key(
         4, _at_least(1), "set how many uploads go to S3 at once, 1 or more"
     )
+    spool_drain: float = _key(
+        10.0, _at_least(0.0), "set seconds, less than the server's graceful timeout"
+    )
     s3_bucket: str | None = _key(None, _or_none(_is(str)), "set the name of the bucket")
     s3_region: str | None = _key(
         None, _or_none(_is(str)), "set the bucket's region, such as 'eu-central-1'"
@@ -173,6 +176,8 @@ class Config:
             "remedy": "set a dict such as {'StorageClass': 'STANDARD_IA'}",
         },
     )
+    #: The name of the store in the app.
+    store: str = field(default="default", metadata={"config": False})
     #: What signs URLs, the current key last.
     signing_keys: tuple[str | bytes, ...] = field(
         default=(), repr=False, metadata={"config": False}

@@ -1,82 +1,145 @@
-"""Send what waits, in the background, with gevent."""
+"""When each upload that waits is tried, in the background of one process.
+
+The courier knows ids and times, and nothing of uploads. Its one loop looks at the
+journal, which other processes share, and gives each job that is due to a free worker.
+A job holds a worker for one attempt only, so none waits behind another's delay.
+
+======================  ================================================================
+a job is due            what happens
+======================  ================================================================
+at once                 it was just saved here, or found in the journal
+at its own time ``due``  it failed in some process; the time is kept in the journal
+after ``BUSY_SECONDS``  another process sends it, and may die of it
+never                   it was sent, has failed for good, or is gone
+======================  ================================================================
+
+The journal is read when its folder has changed, looked at every ``LOOK_SECONDS``: so
+what another process leaves, or an operator retries, is sent by one that runs. At exit,
+:meth:`Courier.drain` waits for what is left, for a limited time.
+
+The loop is a hub of gevent's own in a thread; under a server that gevent has patched,
+the thread is a greenlet of its hub. What blocks runs in native threads.
+"""
 
 from __future__ import annotations
 
+import atexit
+import heapq
 import logging
 import os
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
-
-from flask_store.journal import Job
 
 
 logger = logging.getLogger("flask_store")
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
+LOOK_SECONDS = 2.0
+BUSY_SECONDS = 3.0
+#: A folder that changed so recently may have changed again within one tick.
+TICK_SECONDS = 2.0
+POLL_SECONDS = 0.02
+
+
+def backoff(attempts: int) -> float:
+    """Return how many seconds to wait after so many attempts that failed."""
+    delay: float = min(FIRST_DELAY * 2 ** min(attempts, 16), LONGEST_DELAY)
+    # Not all processes at once.
+    return delay * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 class Courier:
-    """A thread with a hub of gevent's own, which works beside any server.
+    """Try jobs when they are due.
 
-    Under a server that gevent has patched, the thread is a greenlet of its hub.
-    Greenlets wait and retry; what blocks runs in native threads, so the hub goes on.
-
-    :param attempt: sends one upload; tells whether there was one to send, and raises
-        when it could not.
-    :param passes: tells whether an error may pass with time.
-    :param end: is told how it ended: with the error, or None.
-    :param workers: how many uploads go at once.
+    :param look: returns the ids and due times of all jobs that wait.
+    :param changed: returns a number that changes with them.
+    :param attempt: tries one; returns the Unix time of the next attempt, or None.
+    :param workers: how many are tried at once.
+    :param limit: the seconds that :meth:`drain` waits at exit.
     """
 
     def __init__(
         self,
-        attempt: Callable[[Job], bool],
-        passes: Callable[[Exception], bool],
-        end: Callable[[Job, Exception | None], None],
+        look: Callable[[], Iterable[tuple[str, float]]],
+        changed: Callable[[], int],
+        attempt: Callable[[str], float | None],
+        *,
         workers: int,
+        limit: float,
     ) -> None:
+        self._look = look
+        self._changed = changed
         self._attempt = attempt
-        self._passes = passes
-        self._end = end
         self._workers = workers
-        self._waiting: deque[Job] = deque()
+        self._limit = limit
         self._lock = threading.Lock()
         self._process = 0
-        self._wake: Any = None
-        self._open = 0
-        self._idle = threading.Event()
+        self._reset()
 
-    def start(self) -> bool:
-        """Start in this process, unless it runs; return whether it was started."""
+    def _reset(self) -> None:
+        self._wake: Any = None
+        self._new: deque[str] = deque()
+        #: Of the jobs that are known: when they are due. The heap may have old times.
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._active: set[str] = set()
+        self._seen = -1
+        self._next_look = 0.0
+        self._draining = False
+
+    def start(self) -> None:
+        """Start in this process, unless it runs."""
+        if self._process == os.getpid():
+            return
         with self._lock:
             # A forked process has inherited the state, but not the thread.
             if self._process == os.getpid():
-                return False
-            self._waiting.clear()
-            self._open = 0
-            self._idle.set()
+                return
+            self._reset()
             ready = threading.Event()
             threading.Thread(
                 target=self._run, args=(ready,), name="flask-store", daemon=True
             ).start()
             ready.wait()
             self._process = os.getpid()
-        return True
+            atexit.register(self._at_exit, self._process)
 
-    def send(self, job: Job) -> None:
-        """Send an upload when its turn comes."""
-        with self._lock:
-            self._open += 1
-            self._idle.clear()
-        self._waiting.append(job)
+    def send(self, job_id: str) -> None:
+        """Try a job as soon as a worker is free."""
+        self._new.append(job_id)
         self._wake.send()
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until all uploads of this process have ended; tell whether they have."""
-        return self._idle.wait(timeout)
+    def tries(self, job_id: str) -> bool:
+        """Return whether a worker of this process has a job."""
+        return job_id in self._active
+
+    def drain(self, limit: float) -> bool:
+        """Try all jobs that are known, and wait for them; return whether none is left.
+
+        :param limit: seconds.
+        """
+        if self._process != os.getpid():
+            return True
+        self._draining, self._seen, self._next_look = True, -1, 0.0
+        self._wake.send()
+        deadline = time.monotonic() + limit
+        while self._draining or self._new or self._due or self._active:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
+
+    def _at_exit(self, process: int) -> None:
+        if process != os.getpid() or not self._limit:
+            return
+        if not self.drain(self._limit):
+            left = len(self._active | self._due.keys())
+            logger.warning("%d uploads stay in the spool", left)
 
     def _run(self, ready: threading.Event) -> None:
         from gevent import get_hub
@@ -85,47 +148,93 @@ class Courier:
         from gevent.threadpool import ThreadPool
 
         # Not the hub's own pool of threads, which looks up names for everybody.
-        threads = ThreadPool(self._workers)
+        threads = ThreadPool(self._workers + 1)
         greenlets = Pool(self._workers)
         work = Event()
         self._wake = get_hub().loop.async_()
         self._wake.start(work.set)
         ready.set()
         while True:
-            work.wait()
             work.clear()
-            while self._waiting:
-                greenlets.spawn(self._deliver, self._waiting.popleft(), threads)
+            self._take_new()
+            if time.monotonic() >= self._next_look:
+                self._read_journal(threads)
+            while greenlets.free_count() and (job_id := self._pop()):
+                greenlets.spawn(self._deliver, job_id, threads, work)
+            work.wait(self._pause(free=bool(greenlets.free_count())))
 
-    def _deliver(self, job: Job, threads: Any) -> None:
-        from gevent import sleep
+    def _take_new(self) -> None:
+        while self._new:
+            # In this order, for drain() to see it in one of them.
+            self._schedule(self._new[0], 0.0)
+            self._new.popleft()
 
-        delay = FIRST_DELAY
-        while True:
-            sent, error = threads.apply(self._try, (job,))
-            if error is None or not self._passes(error):
-                break
-            logger.warning("%s; trying again in %.1f s", error, delay)
-            # Not all processes at once.
-            sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - no secret
-            delay = min(2 * delay, LONGEST_DELAY)
-        # What another process sends is its to tell.
-        if sent or error is not None:
-            self._tell(job, error)
-        with self._lock:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
+    def _read_journal(self, threads: Any) -> None:
+        draining = self._draining
+        begun = time.monotonic()
+        found, error = threads.apply(self._try, (self._read,))
+        if error is not None:
+            logger.error("cannot read the spool: %s", error)
+        for job_id, due in found or ():
+            if job_id not in self._active:
+                self._schedule(job_id, 0.0 if draining else due)
+        # A long list is not read all the time.
+        took = time.monotonic() - begun
+        self._next_look = begun + max(LOOK_SECONDS, 20 * took)
+        if draining:
+            self._draining = False
 
-    def _try(self, job: Job) -> tuple[bool, Exception | None]:
-        """Send; return the error, as gevent prints what its threads raise."""
+    def _read(self) -> list[tuple[str, float]]:
+        changed = self._changed()
+        if changed == self._seen:
+            return []
+        found = list(self._look())
+        if time.time() - changed / 1e9 > TICK_SECONDS:
+            self._seen = changed
+        return found
+
+    def _schedule(self, job_id: str, due: float) -> None:
+        if self._due.get(job_id) != due:
+            self._due[job_id] = due
+            heapq.heappush(self._heap, (due, job_id))
+
+    def _pop(self) -> str | None:
+        """Return a job that is due, if there is one."""
+        while self._heap:
+            due, job_id = self._heap[0]
+            if due > time.time():
+                return None
+            heapq.heappop(self._heap)
+            if self._due.get(job_id) != due:
+                continue
+            del self._due[job_id]
+            if job_id not in self._active:
+                self._active.add(job_id)
+                return job_id
+            self._schedule(job_id, time.time() + FIRST_DELAY)
+        return None
+
+    def _pause(self, *, free: bool) -> float:
+        """Return the seconds until there may be something to do."""
+        pause = self._next_look - time.monotonic()
+        # With all workers at work, the first that is free wakes the loop.
+        if self._heap and free:
+            pause = min(pause, self._heap[0][0] - time.time())
+        return max(pause, POLL_SECONDS)
+
+    def _deliver(self, job_id: str, threads: Any, work: Any) -> None:
+        due, error = threads.apply(self._try, (lambda: self._attempt(job_id),))
+        if error is not None:
+            logger.error("an upload was not sent", exc_info=error)
+            due = time.time() + LONGEST_DELAY
+        if due is not None:
+            self._schedule(job_id, due)
+        self._active.discard(job_id)
+        work.set()
+
+    def _try(self, call: Callable[[], Any]) -> tuple[Any, Exception | None]:
+        """Call; return the error, as gevent prints what its threads raise."""
         try:
-            return self._attempt(job), None
+            return call(), None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            return False, error
-
-    def _tell(self, job: Job, error: Exception | None) -> None:
-        try:
-            self._end(job, error)
-        except Exception:
-            logger.exception("a receiver failed for %s", job.name)
+            return None, error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -20,6 +21,7 @@ from werkzeug.utils import import_string
 from flask_store import serving
 from flask_store.cli import group
 from flask_store.config import Config
+from flask_store.exceptions import BackendError
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import InvalidNameError
 from flask_store.exceptions import NotConfiguredError
@@ -57,16 +59,38 @@ def Provider(destination: str | None = None) -> BaseStore:  # noqa: N802 - docum
     return provider.within(destination) if destination else provider
 
 
+def deliver(store: str, job_id: str) -> None:  # noqa: ARG001
+    """Send an upload that waits; for the workers of a queue, in an app context.
+
+    :param store: the name of the store, as the queue was given it.
+    :param job_id: the id of the upload.
+    :raises BackendError: where it has to be tried again later.
+    """
+    provider = _state(current_app).provider
+    if provider.deliver(job_id) is not None:
+        error = next((it.error for it in provider.pending() if it.id == job_id), "")
+        raise BackendError("send", job_id, error or "another process sends it")
+
+
 class Store:
     """Save uploads where the app's configuration says.
 
     :param app: the app, or None to call :meth:`init_app` later.
     :param spool: receive uploads in the store's own file system, so that saving one
         writes nothing more; for the local and the gevent store.
+    :param enqueue: for a store in the background, puts the name of the store and the id
+        of an upload into a queue of the app's own, whose workers call :func:`deliver`.
     """
 
-    def __init__(self, app: Flask | None = None, *, spool: bool = False) -> None:
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        spool: bool = False,
+        enqueue: Callable[[str, str], object] | None = None,
+    ) -> None:
         self.spool = spool
+        self.enqueue = enqueue
         if app is not None:
             self.init_app(app)
 
@@ -92,8 +116,16 @@ class Store:
             app.request_class = spooling
         if provider.background:
             provider.on_end = functools.partial(_tell, app)
+            provider.enqueue = self.enqueue
             app.before_request(provider.start)
         app.cli.add_command(group)
+
+    def start(self, app: Flask) -> None:
+        """Start to send what waits, in a process of the server, before any request.
+
+        Each process starts with its first request by itself.
+        """
+        _state(app).provider.start()
 
     def Provider(self, destination: str | None = None) -> BaseStore:  # noqa: N802
         """Return the current app's provider.

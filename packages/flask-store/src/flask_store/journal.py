@@ -1,13 +1,54 @@
-"""Uploads that wait on disk to be sent, and outlive the process."""
+"""Uploads that wait on disk to be sent, and outlive the process.
+
+The rule: whatever changes the state of a job stands in this module.
+
+A job is an upload that was acknowledged and is not known to be in its bucket. It is two
+files in the folder of its :class:`Target`: ``<id>.data``, the bytes, and ``<id>.json``,
+the record. The id is made from the name, so a name is looked up with one system call.
+Only stores with the same target look into the folder: another tenant's, another
+environment's or another server's uploads are not theirs to send.
+
+=========  ===================================  ========================================
+state      meaning                              what moves it
+=========  ===================================  ========================================
+waiting    to be sent once its time ``due`` is  ``finish``: sent, both files are removed
+           there                                ``postpone``: the error may pass
+                                                ``fail``: it will not pass by itself
+                                                ``drop``: the file is deleted
+failed     refused; kept for an operator        ``retry``: waiting again; ``drop``
+dropped    deleted; an attempt may have reached ``forget``: the object was deleted, both
+           the bucket all the same              files are removed
+=========  ===================================  ========================================
+
+Two locks, both released by the kernel when their process dies:
+
+* the *claim*, on ``<id>.data``, is held by the one sender of a job for a whole attempt.
+  ``finish``, ``postpone``, ``fail`` and ``forget`` are for its holder only;
+* the *mutex*, on ``.mutex``, is held for one change of a record, by anybody.
+
+So ``drop`` never waits for a slow upload: it marks the record, and the sender, which
+looks again when it finishes, deletes what it has just sent. A process that is killed
+anywhere leaves the record, and so the work, to the next one that looks.
+
+Promises: after ``add`` the bytes are sent until they have arrived or ``fail`` was
+told; a dropped file is not in the bucket once its record is gone; a record is replaced
+whole. Signals are sent after the change: a kill in between loses the signal, never the
+file.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import enum
+import hashlib
 import io
 import json
 import logging
+import os
 import time
 import uuid
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -17,6 +58,7 @@ from typing import IO
 from typing import Any
 
 from flask_store.exceptions import StoreError
+from flask_store.spool import HIDDEN_PREFIX
 from flask_store.spool import Spool
 from flask_store.spool import leftovers
 from flask_store.spool import lock
@@ -27,105 +69,264 @@ from flask_store.upload import Upload
 
 logger = logging.getLogger("flask_store")
 
-#: No save is that slow between its two files.
+#: No save takes longer between its two files.
 STALE_SECONDS = 3600
+MUTEX = ".mutex"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The one place where the uploads of a folder may go.
+
+    :param store: the name of the store in the app.
+    :param prefix: what the keys start with.
+    """
+
+    store: str
+    endpoint: str | None
+    region: str | None
+    bucket: str
+    prefix: str
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in the spool."""
+        return f"{self.store}-{_digest(json.dumps(dataclasses.astuple(self)))}"
+
+
+class State(enum.StrEnum):
+    """The state of a job; see the module's table."""
+
+    WAITING = "waiting"
+    FAILED = "failed"
+    DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An upload that waits.
+    """An upload that was acknowledged.
 
-    :param id: what tells it from all others.
-    :param bucket: where it is to go.
+    :param id: made from the name.
+    :param key: its whole key in the bucket.
     :param name: its name as the root of the store sees it.
     :param size: bytes.
+    :param attempts: how often sending it has failed.
+    :param due: the Unix time before which it is not tried again.
+    :param error: the last one.
     """
 
     id: str
-    bucket: str
+    target: Target
+    key: str
     name: str
     size: int
     #: What it carries beside what its name implies.
     record: dict[str, Any] = field(default_factory=dict)
+    state: State = State.WAITING
+    attempts: int = 0
+    due: float = 0.0
+    error: str = ""
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Job:
+        """Read a record.
+
+        :raises TypeError, ValueError: for what is none.
+        """
+        made = cls(**json.loads(text))
+        target: object = made.target
+        if not isinstance(target, dict):
+            raise TypeError("no target")
+        return dataclasses.replace(
+            made, target=Target(**target), state=State(made.state)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A folder of uploads, each with a record of what it is.
+    """The jobs of one target.
 
+    :param spool_path: the folder of all targets.
     :param durable: whether a power cut may not lose them.
+    :param warned: what was logged already.
     """
 
-    folder: Path
+    spool_path: Path
+    target: Target
     durable: bool
+    warned: set[str] = field(default_factory=set)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the jobs are."""
+        return self.spool_path / self.target.folder
 
     def spool(self, label: str) -> Spool:
         """Return a file in the making, in this folder."""
-        make_folder(self.folder, durable=self.durable)
-        return Spool(str(self.folder), label)
+        folder = str(self.folder)
+        try:
+            return Spool(folder, label)
+        except FileNotFoundError:
+            make_folder(self.folder, durable=self.durable)
+            return Spool(folder, label)
 
-    def add(self, upload: Upload, bucket: str, name: str) -> Job:
-        """Keep an upload; when this returns, it will be sent."""
-        job_id = uuid.uuid4().hex
+    def add(self, upload: Upload, name: str, key: str) -> Job:
+        """Keep an upload; when this returns, it will be sent.
+
+        :param name: a name that no other file has or will have.
+        """
+        job_id = _digest(name)
         if isinstance(upload.stream, Spool) and not upload.stream.linked:
-            upload, size = self._keep_upload(upload, upload.stream, f"{job_id}.data")
+            upload, size = self._keep(upload, upload.stream, job_id)
         else:
             with self.spool(name) as spool:
                 upload.copy_to(spool)
-                upload, size = self._keep_upload(upload, spool, f"{job_id}.data")
-        job = Job(job_id, bucket, name, size, upload.attributes(name).record(name))
-        with self.spool(name) as record:
-            record.write(json.dumps(asdict(job)).encode())
-            self._keep(record, f"{job_id}.json")
-        if self.durable:
-            sync_folder(self.folder)
+                upload, size = self._keep(upload, spool, job_id)
+        record = upload.attributes(name).record(name)
+        job = Job(job_id, self.target, key, name, size, record)
+        try:
+            self._write(job, durable=self.durable)
+        except BaseException:
+            self._remove(job_id)
+            raise
         return job
 
-    def _keep_upload(
-        self, upload: Upload, spool: Spool, filename: str
-    ) -> tuple[Upload, int]:
-        upload = upload.accepted(spool, spool.seek(0, io.SEEK_END))
-        return upload, self._keep(spool, filename)
-
-    def _keep(self, spool: Spool, filename: str) -> int:
-        spool.settle(durable=self.durable)
+    def _keep(self, upload: Upload, spool: Spool, job_id: str) -> tuple[Upload, int]:
         size = spool.seek(0, io.SEEK_END)
-        if not spool.link(str(self.folder / filename)):
-            raise StoreError(f"{filename} is there already")  # pragma: no cover
-        return size
+        upload = upload.accepted(spool, size)
+        spool.settle(durable=self.durable)
+        if not spool.link(str(self._data(job_id))):
+            raise StoreError(f"{job_id}.data is there already")  # pragma: no cover
+        return upload, size
 
-    def pending(self) -> list[Job]:
-        """Return the uploads that wait, the oldest first."""
-        jobs = []
-        for path in self.folder.glob("*.json"):
-            # Another process may have sent it just now.
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    job = Job(**json.loads(path.read_bytes()))
-                except (TypeError, ValueError):
-                    # After a power cut, where STORE_FSYNC is off: the others go on.
-                    logger.warning("%s in the spool is not readable", path.name)
-                else:
-                    jobs.append((path.stat().st_mtime_ns, job))
-        return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
+    # What there is.
+
+    def find(self, name: str) -> Job | None:
+        """Return the job of a file, if it waits."""
+        return self.read(_digest(name))
+
+    def read(self, job_id: str) -> Job | None:
+        """Return a job as it is now; None where it has ended."""
+        try:
+            job = Job.from_json(self._record(job_id).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (TypeError, ValueError):
+            # After a power cut, where STORE_FSYNC is off: the others go on.
+            self._warn(f"{job_id}.json in the spool is not readable")
+            return None
+        if job.target != self.target:
+            self._warn(f"{job_id}.json in the spool belongs to another store")
+            return None
+        return job
+
+    def _warn(self, what: str) -> None:
+        if what not in self.warned:
+            self.warned.add(what)
+            logger.warning(what)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all jobs."""
+        try:
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries]
+        except FileNotFoundError:
+            return []
+        return [name[:-5] for name in names if name.endswith(".json")]
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, by name."""
+        found = (self.read(job_id) for job_id in self.ids())
+        return sorted((job for job in found if job), key=lambda job: job.name)
+
+    def changed(self) -> int:
+        """Return when a job last came, went or changed, or 0 where there is none."""
+        try:
+            return self.folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def open(self, job: Job) -> IO[bytes]:
+        """Open the bytes of a job.
+
+        :raises FileNotFoundError: where it has ended.
+        """
+        return self._data(job.id).open("rb")
+
+    def modified(self, job: Job) -> float:
+        """Return when a job was added, as a Unix time."""
+        return self._data(job.id).stat().st_mtime
+
+    # For one sender at a time.
 
     @contextlib.contextmanager
-    def claim(self, job: Job) -> Iterator[IO[bytes] | None]:
-        """Open an upload for one sender; None where it is sent, or being sent."""
+    def claim(self, job_id: str) -> Iterator[tuple[Job, IO[bytes]] | None]:
+        """Claim a job for one attempt; None where it has ended or has its sender."""
         try:
-            file = self._data(job).open("rb")
+            # On NFS an exclusive lock needs a descriptor that can write.
+            file = self._data(job_id).open("r+b")
         except FileNotFoundError:
             yield None
             return
         with file:
-            free = lock(file.fileno())
-            yield file if free and self._data(job).exists() else None
+            job = self.read(job_id) if lock(file.fileno()) else None
+            yield (job, file) if job else None
 
-    def remove(self, job: Job) -> None:
-        """Forget an upload that was sent."""
-        # The record first: what has none is never sent again.
-        (self.folder / f"{job.id}.json").unlink(missing_ok=True)
-        self._data(job).unlink(missing_ok=True)
+    def finish(self, job: Job) -> bool:
+        """Remove a job that was sent, unless it was dropped meanwhile."""
+        with self._mutex():
+            now = self.read(job.id)
+            if now is not None and now.state is State.DROPPED:
+                return False
+            self._remove(job.id)
+        return True
+
+    def postpone(self, job: Job, error: str, delay: float) -> None:
+        """Note an error that may pass; another attempt is due after some seconds."""
+        due = time.time() + delay
+        self._change(
+            job.id,
+            lambda now: dataclasses.replace(
+                now, attempts=now.attempts + 1, due=due, error=error
+            ),
+            durable=False,
+        )
+
+    def fail(self, job: Job, error: str) -> bool:
+        """Note an error that will not pass; return False if the job was dropped."""
+
+        def change(now: Job) -> Job | None:
+            if now.state is State.DROPPED:
+                return None
+            attempts = now.attempts + 1
+            return dataclasses.replace(
+                now, state=State.FAILED, attempts=attempts, error=error
+            )
+
+        return self._change(job.id, change) is not None
+
+    def forget(self, job: Job) -> None:
+        """Remove a job that was dropped and whose object is deleted."""
+        with self._mutex():
+            self._remove(job.id)
+
+    # For anybody.
+
+    def drop(self, job_id: str) -> Job | None:
+        """Mark a job as deleted; return it, or None where it has ended."""
+        return self._change(
+            job_id, lambda now: dataclasses.replace(now, state=State.DROPPED, due=0.0)
+        )
+
+    def retry(self, job_id: str) -> bool:
+        """Let a job be tried again now; return whether there is such a job."""
+
+        def change(now: Job) -> Job | None:
+            if now.state is State.FAILED:
+                now = dataclasses.replace(now, state=State.WAITING)
+            return dataclasses.replace(now, due=0.0)
+
+        return self._change(job_id, change) is not None
 
     def leftovers(self) -> Iterator[Path]:
         """Yield what a process left that was killed before it had acknowledged."""
@@ -137,5 +338,58 @@ class Journal:
                 if not record.exists() and path.stat().st_mtime < before:
                     yield path
 
-    def _data(self, job: Job) -> Path:
-        return self.folder / f"{job.id}.data"
+    def strangers(self) -> list[str]:
+        """Return the folders of other targets in the spool in which jobs wait."""
+        return sorted(
+            path.name
+            for path in self.spool_path.glob("*/")
+            if path.name != self.target.folder and any(path.glob("*.json"))
+        )
+
+    def _change(
+        self, job_id: str, change: Callable[[Job], Job | None], *, durable: bool = True
+    ) -> Job | None:
+        if not self._record(job_id).exists():
+            return None
+        with self._mutex():
+            now = self.read(job_id)
+            new = change(now) if now else None
+            if new:
+                self._write(new, durable=durable and self.durable)
+        return new
+
+    @contextlib.contextmanager
+    def _mutex(self) -> Iterator[None]:
+        with (self.folder / MUTEX).open("ab") as file:
+            lock(file.fileno(), wait=True)
+            yield
+
+    def _write(self, job: Job, *, durable: bool) -> None:
+        hidden = self.folder / f"{HIDDEN_PREFIX}{uuid.uuid4().hex}"
+        with hidden.open("xb") as file:
+            try:
+                file.write(json.dumps(asdict(job)).encode())
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+                hidden.replace(self._record(job.id))
+            except BaseException:
+                hidden.unlink(missing_ok=True)
+                raise
+        if durable:
+            sync_folder(self.folder)
+
+    def _remove(self, job_id: str) -> None:
+        # The record first: what has none is never sent again.
+        self._record(job_id).unlink(missing_ok=True)
+        self._data(job_id).unlink(missing_ok=True)
+
+    def _record(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.json"
+
+    def _data(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.data"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

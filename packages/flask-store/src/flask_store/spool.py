@@ -147,12 +147,16 @@ class Raw(io.FileIO):
             raise BackendError("save", self._label, reason) from error
 
 
-def lock(descriptor: int) -> bool:
-    """Take the lock that ends with the process; return whether it was free."""
+def lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Take the lock that ends with the process; return whether it was free.
+
+    :param descriptor: one that can write, which NFS asks for.
+    :param wait: wait until it is free.
+    """
     if sys.platform == "win32":  # pragma: no cover
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True
@@ -161,7 +165,7 @@ def lock(descriptor: int) -> bool:
 def leftovers(root: Path) -> Iterator[Path]:
     """Yield the hidden files whose process is gone."""
     for path in root.rglob(f"{HIDDEN_PREFIX}*"):
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
             if lock(file.fileno()):
                 yield path
 

@@ -66,6 +66,8 @@ class BaseStore:
         self.destination = names.check(destination) if destination else ""
         #: Told of the end of work in the background: the file, and the error or None.
         self.on_end: Callable[[FileWrapper, Exception | None], None] | None = None
+        #: Takes the store and the id of each upload that waits, in the app's own queue.
+        self.enqueue: Callable[[str, str], object] | None = None
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
@@ -167,12 +169,26 @@ class BaseStore:
         """Start the work in the background in this process, where ``background``."""
 
     def pending(self) -> Sequence[Job]:
-        """Return the saves that are acknowledged and wait to be sent."""
+        """Return the uploads that are acknowledged and wait to be sent."""
         return ()
 
-    def deliver(self, job: Job) -> bool:
-        """Send one of them now, unless it is sent; return whether it was to send."""
+    def deliver(self, job_id: str) -> float | None:
+        """Try to send one of them now.
+
+        :return: the Unix time at which to try again, or None where it has ended.
+        """
         raise NotImplementedError
+
+    def retry(self, job_id: str) -> bool:  # noqa: ARG002
+        """Let a failed one be sent again; return whether there is such a job."""
+        return False
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002
+        """Wait until what this process has saved is sent; return whether it is.
+
+        :param timeout: seconds, or None to wait for ever.
+        """
+        return True
 
     def check(self, *, clean: bool = False) -> Generator[str]:  # noqa: ARG002
         """Try out what saving needs, and yield what there is to say.

@@ -6,14 +6,12 @@ import contextlib
 import functools
 import importlib.util
 import io
-import logging
 import tempfile
 import uuid
 from collections.abc import Generator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
@@ -35,27 +33,21 @@ from flask_store.bucket import failing_as
 from flask_store.bucket import is_transient
 from flask_store.config import MIB
 from flask_store.config import Config
-from flask_store.courier import Courier
 from flask_store.dialect import probe
 from flask_store.exceptions import BackendError
-from flask_store.exceptions import ConfigError
 from flask_store.exceptions import MissingDependencyError
 from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import NotFoundError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.journal import Job
-from flask_store.journal import Journal
-from flask_store.spool import Spool
-from flask_store.spool import system_failing_as
+from flask_store.journal import Target
+from flask_store.stores._background import Background
 from flask_store.stores.base import BaseStore
 from flask_store.upload import Upload
 
 
 if TYPE_CHECKING:
-    from flask import Flask
     from werkzeug.datastructures import FileStorage
-
-logger = logging.getLogger("flask_store")
 
 READ_SIZE = 256 * 1024
 #: The longest that AWS lets a signature live.
@@ -278,77 +270,40 @@ class S3Store(BaseStore):
         return f"https://{bucket}.{host}"
 
 
-class S3GeventStore(S3Store):
+class S3GeventStore(Background, S3Store):
     """Answer at once, and send the file to S3 in the background.
 
     An upload is first kept on disk, in ``STORE_SPOOL_PATH``, under a name that nobody
-    else has. It is sent until S3 has it, by this process or the next; the signals
-    ``upload_finished`` and ``upload_failed`` tell how that ended.
+    else has. It is sent until S3 has it, by this process or another; the signals
+    ``upload_finished`` and ``upload_failed`` tell how that ended. Until then the file
+    is read, listed and deleted like any other.
     """
 
     REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = (
         "STORE_S3_BUCKET",
         "STORE_SPOOL_PATH",
     )
-    background = True
-    can_spool = True
 
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
     ) -> None:
         super().__init__(destination, config=config)
         require("gevent", "gevent")
-        path = self.config.spool_path
-        if path is None or not Path(path).is_absolute():
-            raise ConfigError("STORE_SPOOL_PATH", path, "set a folder's absolute path")
-        self.journal = Journal(Path(path), self.config.fsync)
-        self.courier = Courier(
-            self.deliver, passes, self._ended, self.config.spool_workers
+        self.keep_jobs(
+            Target(
+                self.config.store,
+                self.config.s3_endpoint_url,
+                self.config.s3_region,
+                str(self.bucket.name),
+                self.prefix,
+            )
         )
 
-    @classmethod
-    def app_defaults(cls, app: Flask) -> None:
-        """Keep what waits in the folder ``store-spool`` of the instance folder."""
-        path = Path(app.instance_path, "store-spool")
-        app.config.setdefault("STORE_SPOOL_PATH", str(path))
-
-    def save(
-        self,
-        file: FileStorage | IO[bytes] | None,
-        name: str | None = None,
-        **options: Unpack[SaveOptions],
-    ) -> FileWrapper:
-        """Keep a file on disk, to be sent; its name is unique from the start."""
-        upload = self.receive(file, name, options)
-        full = self.full_name(names.unique(upload.name))
-        self.start()
-        with system_failing_as("save", upload.name):
-            job = self.journal.add(upload, str(self.bucket.name), full)
-        self.courier.send(job)
-        return self.saved(full, job.size)
-
-    def spool(self, label: str) -> Spool:
-        """Return a file in the making, where uploads wait."""
-        with system_failing_as("save", label):
-            return self.journal.spool(label)
-
-    def start(self) -> None:
-        """Start sending in this process, with what an earlier one left."""
-        if self.courier.start():
-            for job in self.pending():
-                self.courier.send(job)
-
-    def pending(self) -> list[Job]:
-        """Return the uploads to this bucket that wait."""
-        return [job for job in self.journal.pending() if job.bucket == self.bucket.name]
-
-    def deliver(self, job: Job) -> bool:
-        """Send an upload now, unless it was sent or somebody else sends it."""
-        with self.journal.claim(job) as body, failing_as("save", job.name):
-            if body is None:
-                return False
+    def send_job(self, job: Job, body: IO[bytes]) -> None:
+        """Send an upload; its name is unique, so S3 need not look."""
+        with failing_as("save", job.name):
             self.bucket.create(
-                self.key(job.name),
+                job.key,
                 body,
                 job.size,
                 job.id,
@@ -356,36 +311,15 @@ class S3GeventStore(S3Store):
                 attributes=Attributes.of(job.name, usable(job.record)),
                 name=job.name,
             )
-            self.journal.remove(job)
-        return True
 
-    def check(self, *, clean: bool = False) -> Generator[str]:
-        """Check the bucket and the spool."""
-        yield from super().check(clean=clean)
-        with system_failing_as("read", "the spool"):
-            yield f"{len(self.pending())} uploads wait to be sent"
-            left = list(self.journal.leftovers())
-            for path in left if clean else ():
-                path.unlink(missing_ok=True)
-        yield f"{len(left)} files of killed processes {'removed' if clean else 'left'}"
+    def unsend_job(self, job: Job) -> None:
+        """Delete what an attempt may have sent."""
+        with failing_as("delete", job.name):
+            self.bucket.client.delete_object(Bucket=self.bucket.name, Key=job.key)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until what this process has saved is sent; return whether it is.
-
-        :param timeout: seconds, or None to wait for ever.
-        """
-        return self.courier.wait(timeout)
-
-    def _ended(self, job: Job, error: Exception | None) -> None:
-        if error is not None:
-            logger.error("%s; it stays in the spool", error)
-        if self.on_end is not None:
-            self.on_end(FileWrapper(self.within(None), job.name, job.size), error)
-
-
-def passes(error: Exception) -> bool:
-    """Tell whether an error may pass with time."""
-    return isinstance(error, BackendError) and is_transient(error)
+    def may_pass(self, error: Exception) -> bool:
+        """Return whether an error may pass by itself."""
+        return isinstance(error, BackendError) and is_transient(error)
 
 
 def require(package: str, extra: str) -> None:
