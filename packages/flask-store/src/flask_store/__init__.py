@@ -5,6 +5,7 @@ from flask_store._attributes import Attributes
 from flask_store.exceptions import BackendError
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import DigestError
+from flask_store.exceptions import DisconnectedError
 from flask_store.exceptions import InvalidAttributeError
 from flask_store.exceptions import InvalidNameError
 from flask_store.exceptions import MissingDependencyError
@@ -27,6 +28,7 @@ __all__ = [
     "BackendError",
     "ConfigError",
     "DigestError",
+    "DisconnectedError",
     "FileWrapper",
     "Incoming",
     "InvalidAttributeError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.exceptions import UnprocessableEntity
 
 
@@ -55,6 +56,13 @@ class NoFileError(StoreError, BadRequest):
     """Report a save without a file; a view that lets it pass answers 400."""
 
     description = "No file was sent."
+
+
+class DisconnectedError(StoreError, ClientDisconnected):
+    """Report a request whose body cannot be read to its end; it answers 400.
+
+    :param description: how much of it arrived.
+    """
 
 
 class InvalidAttributeError(StoreError, ValueError):

@@ -19,6 +19,7 @@ from flask import send_file
 from werkzeug.utils import import_string
 
 from flask_store import serving
+from flask_store._parts import SpoolingMixin
 from flask_store.cli import group
 from flask_store.config import Config
 from flask_store.exceptions import BackendError
@@ -30,7 +31,6 @@ from flask_store.exceptions import SetupError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.signals import upload_failed
 from flask_store.signals import upload_finished
-from flask_store.spool import SpoolingMixin
 from flask_store.stores.base import BaseStore
 
 

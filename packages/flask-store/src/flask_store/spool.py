@@ -10,11 +10,9 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 from typing import TYPE_CHECKING
-from typing import Any
 
-from flask_store import names
+from flask_store._offload import off_the_hub
 from flask_store.exceptions import BackendError
 from flask_store.exceptions import NotFoundError
 
@@ -25,12 +23,8 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from flask_store.stores.base import BaseStore
-
 #: What files in the making are called where they need a name.
 HIDDEN_PREFIX = ".spool-"
-#: What Werkzeug keeps in memory.
-IN_MEMORY = 500 * 1024
 #: What stands for a file that is not there, or a folder in its place.
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
@@ -90,7 +84,7 @@ class Spool(io.BufferedRandom):
         """Hand everything to the system, and with ``durable`` to the disk."""
         self.flush()
         if durable:
-            os.fsync(self.fileno())
+            off_the_hub(os.fsync, self.fileno())
 
     def link(self, path: str) -> bool:
         """Give the file its name; return whether the name was free.
@@ -187,7 +181,7 @@ def sync_folder(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY | flag)
     try:
-        os.fsync(descriptor)
+        off_the_hub(os.fsync, descriptor)
     finally:
         os.close(descriptor)
 
@@ -201,25 +195,3 @@ def system_failing_as(action: str, name: str) -> Iterator[None]:
         if isinstance(error, ABSENT) and action != "save":
             raise NotFoundError(name) from error
         raise BackendError(action, name, os.strerror(error.errno or 0)) from error
-
-
-class SpoolingMixin:
-    """Let a request receive large files where the store keeps them."""
-
-    #: The store's own provider, set by the extension.
-    flask_store: BaseStore
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        if total_content_length is None or total_content_length > IN_MEMORY:
-            return self.flask_store.spool(names.clean(filename))
-        parent: Any = super()
-        stream: IO[bytes] = parent._get_file_stream(
-            total_content_length, content_type, filename, content_length
-        )
-        return stream

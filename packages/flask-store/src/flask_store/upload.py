@@ -29,7 +29,11 @@ from flask_store._accept import ReadOnly
 from flask_store._attributes import Attributes
 from flask_store._attributes import SaveOptions
 from flask_store._checksums import Checksums
+from flask_store._offload import off_the_hub
+from flask_store._parts import Part
+from flask_store.exceptions import BackendError
 from flask_store.exceptions import NoFileError
+from flask_store.exceptions import StoreError
 
 
 CHUNK = 64 * 1024
@@ -69,6 +73,8 @@ class Upload:
         :raises InvalidAttributeError: for an attribute that cannot be kept.
         """
         stream: Any = file.stream if isinstance(file, FileStorage) else file
+        if isinstance(stream, Part):
+            stream = stream.current
         filename = getattr(file, "filename", None)
         if file is None or (filename == "" and _is_empty(stream)):
             raise NoFileError
@@ -110,7 +116,8 @@ class Upload:
         :raises DigestError: where they are not what the client announced.
         :raises Exception: whatever an accept hook raises to refuse them.
         """
-        self.checksums.read(body)
+        if self.checksums:
+            off_the_hub(self.checksums.read, body)
         self.checksums.check()
         record = dict(self.record)
         if sha256 := self.checksums.sha256:
@@ -147,12 +154,29 @@ class Upload:
         """Write all of the stream, whatever was read of it; return the bytes."""
         if self.seekable:
             size = self.size()
-            in_kernel = size >= LARGE and not self.checksums
-            if in_kernel and (sent := _send(self.stream, target, size)):
-                return sent
+            if size >= LARGE and _has_descriptor(self.stream):
+                return off_the_hub(self._copy_large, target, size)
             self.stream.seek(0)
+        return self._copy(target)
+
+    def _copy_large(self, target: IO[bytes], size: int) -> int:
+        if not self.checksums and (sent := _send(self.stream, target, size)):
+            return sent
+        self.stream.seek(0)
+        return self._copy(target)
+
+    def _read(self) -> bytes:
+        try:
+            return self.stream.read(CHUNK)
+        except StoreError:
+            raise
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise BackendError("read", self.name, reason) from error
+
+    def _copy(self, target: IO[bytes]) -> int:
         written = 0
-        while chunk := self.stream.read(CHUNK):
+        while chunk := self._read():
             target.write(chunk)
             if self.checksums:
                 self.checksums.update(chunk)
@@ -171,6 +195,13 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
 
 def _measure(stream: IO[bytes]) -> int:
     return stream.seek(0, os.SEEK_END)
+
+
+def _has_descriptor(stream: IO[bytes]) -> bool:
+    try:
+        return stream.fileno() >= 0
+    except (AttributeError, OSError):
+        return False
 
 
 def _is_empty(stream: IO[bytes]) -> bool:

@@ -22,7 +22,9 @@ from flask_store import names
 from flask_store._attributes import Attributes
 from flask_store._attributes import SaveOptions
 from flask_store._attributes import check_download_name
+from flask_store._request import body_of
 from flask_store._request import content_digest
+from flask_store._request import is_body
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import NotFoundError
@@ -300,8 +302,9 @@ class BaseStore:
         options: SaveOptions,
     ) -> Upload:
         """Return what is to be saved, with the store's own accept hook."""
-        if file is not None and "content_digest" not in options:
-            options["content_digest"] = content_digest(file)
+        if is_body(file):
+            options.setdefault("content_digest", content_digest())
+            file = body_of(file)
         return Upload.of(file, name, options, self.config.accept)
 
     def saved(
