@@ -258,7 +258,7 @@ def instructions() -> None:
 
 
 def worker(case: str, number: str) -> None:
-    app, make = prepared(case, b"x" * 1024, "simple://?threshold=10000")
+    app, make = prepared(case, b"x" * 1024, "simple://")
     requests = [make() for _ in range(WARM + COUNTED)]
     del requests[int(number) :]
     gc.collect()

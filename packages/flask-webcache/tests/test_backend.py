@@ -11,14 +11,12 @@ from typing import Any
 
 import pytest
 from cachelib import FileSystemCache
-from cachelib import SimpleCache
 from cachelib.base import BaseCache
 
-from flask_webcache import ConfigError
 from flask_webcache import backend as module
+from flask_webcache._backends import connect
 from flask_webcache.backend import Backend
 from flask_webcache.backend import Bytes
-from flask_webcache.backend import make_cache
 from flask_webcache.rules.entry import Entry
 from flask_webcache.rules.entry import Item
 from flask_webcache.rules.entry import Metadata
@@ -152,50 +150,12 @@ def test_requests_go_on(make_origin: type[Origin], broken: Broken) -> None:
         assert response.headers["Cache-Status"].endswith("detail=not-kept")
 
 
-def test_simple_url() -> None:
-    """The simple cache has as many items as its URL says."""
-    cache: Any = make_cache("simple://?threshold=7")
-    assert isinstance(cache, SimpleCache)
-    assert cache._threshold == 7
-
-
-@pytest.mark.parametrize("url", ["simple://?threshold=x", "file:///tmp?threshold=-1"])
-def test_wrong_threshold(url: str) -> None:
-    """A threshold is a number."""
-    with pytest.raises(ConfigError, match="make its threshold a number"):
-        make_cache(url)
-
-
-@pytest.mark.parametrize(
-    ("url", "module_name", "extra"),
-    [
-        ("redis://:password@h:6379/0", "redis", r"flask-webcache\[redis\]"),
-        ("memcached://h", "pymemcache.client.hash", r"flask-webcache\[memcached\]"),
-    ],
-)
-def test_missing_client(
-    monkeypatch: pytest.MonkeyPatch, url: str, module_name: str, extra: str
-) -> None:
-    """Without the client's package, the error says what to install, and no password."""
-    monkeypatch.setitem(sys.modules, module_name, None)
-    with pytest.raises(ConfigError, match=extra) as caught:
-        make_cache(url)
-    assert "password" not in str(caught.value)
-
-
 def test_redis_url() -> None:
     """Nothing connects before the first request."""
     pytest.importorskip("redis")
-    backend = Backend(make_cache("redis://127.0.0.1:1/0"), prefix="", secret=b"")
+    backend = Backend(connect("redis://127.0.0.1:1/0"), prefix="", secret=b"")
     assert not backend.local
     assert backend.add("a", "b", 1) is None
-
-
-def test_memcached_url() -> None:
-    """Several servers are separated by commas, with their usual port."""
-    pytest.importorskip("pymemcache")
-    cache: Any = make_cache("memcached://127.0.0.1:1,h")
-    assert set(cache._client.clients) == {"127.0.0.1:1", "h:11211"}
 
 
 def test_dangling_metadata(make_origin: type[Origin], tmp_path: Path) -> None:
@@ -234,27 +194,9 @@ def test_write_that_fails(
     assert origin.get().headers["Cache-Status"].endswith("detail=not-kept")
 
 
-def test_memcached_counts() -> None:
-    """Counters are made where they are not, and added to in one step."""
-
-    class Client:
-        def __init__(self) -> None:
-            self.values: dict[str, int] = {}
-
-        def add(self, key: str, value: bytes) -> None:
-            self.values.setdefault(key, int(value))
-
-        def incr(self, key: str, number: int) -> int:
-            self.values[key] += number
-            return self.values[key]
-
-    cache = module._Memcached(servers=Client())
-    assert [cache.inc("a"), cache.inc("a", 2)] == [1, 3]
-
-
 def test_unreadable_item(tmp_path: Path) -> None:
     """An item that is signed and cannot be read is a miss."""
-    backend = Backend(make_cache(f"file://{tmp_path}"), prefix="", secret=b"")
+    backend = Backend(connect(f"file://{tmp_path}"), prefix="", secret=b"")
     assert backend.set("a", ENTRY._replace(headers=(("X", "a\nb"),)), 60)
     assert backend.get("a") is None
 

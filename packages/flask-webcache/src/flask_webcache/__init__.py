@@ -4,6 +4,7 @@ from . import modifiers
 from . import recache
 from . import storage
 from . import validation
+from ._backends import MemoryCache
 from .exceptions import ConfigError
 from .exceptions import SetupError
 from .exceptions import WebCacheError
@@ -17,6 +18,7 @@ from .storage import Config
 __all__ = [
     "Config",
     "ConfigError",
+    "MemoryCache",
     "RequestHandler",
     "ResponseHandler",
     "SetupError",

@@ -13,19 +13,13 @@ from importlib.util import find_spec
 from typing import IO
 from typing import Any
 from typing import TypeVar
-from urllib.parse import parse_qsl
-from urllib.parse import unquote
-from urllib.parse import urlsplit
 
 from cachelib import FileSystemCache
-from cachelib import MemcachedCache
-from cachelib import RedisCache
 from cachelib import SimpleCache
 from cachelib.base import BaseCache
 
-from .config import PREFIX
-from .config import hidden
-from .exceptions import ConfigError
+from ._backends import HostDownError
+from ._backends import MemoryCache
 from .rules.entry import Item
 from .rules.entry import decode
 from .rules.entry import encode
@@ -40,8 +34,6 @@ logger = logging.getLogger("flask_webcache")
 PAUSE = 1.0
 #: How often its failure is logged, in seconds.
 QUIET = 60.0
-#: How long a backend has to answer, in seconds.
-TIMEOUT = 0.5
 
 T = TypeVar("T")
 
@@ -84,24 +76,6 @@ class _Files(FileSystemCache):
     serializer: Any = Bytes()
 
 
-class _Redis(RedisCache):
-    serializer: Any = Bytes()
-
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
-        # One command, so that no crash leaves a lock behind that never expires.
-        return bool(self._write_client.set(key, value, nx=True, ex=timeout))
-
-
-class _Memcached(MemcachedCache):
-    _client: Any
-
-    def inc(self, key: str, delta: int = 1) -> int | None:
-        # Its values are bytes, to which the inherited method cannot add.
-        self._client.add(key, b"0")
-        number: int | None = self._client.incr(key, delta)
-        return number
-
-
 class Backend:
     """One cache as this package uses it: items by name, and silence when it fails.
 
@@ -112,7 +86,7 @@ class Backend:
 
     def __init__(self, cache: BaseCache, *, prefix: str, secret: bytes) -> None:
         #: Whether the cache lives in this process.
-        self.local = isinstance(cache, SimpleCache)
+        self.local = isinstance(cache, (MemoryCache, SimpleCache))
         self._cache = _ours(cache)
         #: Looks into a local cache and nothing else.
         self.peek: Callable[[str], Any] = self._cache.get
@@ -194,6 +168,9 @@ class Backend:
             return otherwise
         try:
             return action(*arguments)
+        except HostDownError:
+            # The other hosts are well, and this cost no time.
+            return otherwise
         except Exception as error:  # noqa: BLE001 - each client has its own; none may reach a request
             self._failed(error)
             return otherwise
@@ -212,6 +189,8 @@ class Backend:
 
 def _ours(cache: BaseCache) -> Any:
     """Return the same cache with a serializer of ours, the original untouched."""
+    if not hasattr(cache, "serializer"):
+        return cache
     own: Any = copy.copy(cache)
     own.serializer = Live() if isinstance(cache, SimpleCache) else Bytes()
     return own
@@ -230,70 +209,6 @@ def _add_file(cache: FileSystemCache, name: str, value: Any, seconds: int) -> bo
     finally:
         if folder is not None:
             os.close(folder)
-
-
-def make_cache(url: str) -> BaseCache:
-    """Make the cache that a URL stands for, without connecting to it."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    if parts.scheme == "simple":
-        return SimpleCache(threshold=_threshold(url, options), default_timeout=0)
-    if parts.scheme == "file":
-        return _Files(
-            unquote(parts.path), threshold=_threshold(url, options), default_timeout=0
-        )
-    if parts.scheme == "memcached":
-        return _memcached(url, parts.netloc)
-    return _redis(url)
-
-
-def _redis(url: str) -> BaseCache:
-    try:
-        import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise _missing(url, "redis") from error
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
-        # One failure is enough: the request goes on without the cache.
-        retry=Retry(NoBackoff(), 0),
-    )
-    return _Redis(host=client)
-
-
-def _memcached(url: str, netloc: str) -> BaseCache:
-    try:
-        from pymemcache.client.hash import HashClient
-    except ImportError as error:
-        raise _missing(url, "memcached") from error
-    servers = [
-        server if ":" in server else f"{server}:11211" for server in netloc.split(",")
-    ]
-    # This client leaves bytes as they are, where others unpickle what they find.
-    client = HashClient(
-        servers,
-        use_pooling=True,
-        timeout=TIMEOUT,
-        connect_timeout=TIMEOUT,
-        default_noreply=False,
-    )
-    return _Memcached(servers=client)
-
-
-def _missing(url: str, extra: str) -> ConfigError:
-    return ConfigError(
-        f"{PREFIX}URL", hidden(url), f"run: pip install flask-webcache[{extra}]"
-    )
-
-
-def _threshold(url: str, options: dict[str, str]) -> int:
-    value = options.get("threshold", "500")
-    if not value.isascii() or not value.isdigit():
-        raise ConfigError(f"{PREFIX}URL", url, "make its threshold a number of items")
-    return int(value)
 
 
 def _whole(seconds: float) -> int:

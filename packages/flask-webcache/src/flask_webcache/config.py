@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import fields
 from typing import Any
-from urllib.parse import urlsplit
 
+from ._backends import parse
 from .exceptions import ConfigError
 
 
 PREFIX = "WEBCACHE_"
-SCHEMES = ("simple", "redis", "rediss", "unix", "memcached", "file")
 _TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*")
 
 
@@ -93,7 +92,7 @@ def _checked(name: str, value: Any, default: Any) -> Any:
     elif not isinstance(value, str):
         raise ConfigError(key, value, "set a string")
     elif name == "url":
-        _check_url(key, value)
+        parse(value)
     elif name == "cache_name" and not _TOKEN.fullmatch(value):
         raise ConfigError(key, value, "set a name of letters, digits, '-' and '.'")
     return value
@@ -109,21 +108,3 @@ def _strings(key: str, value: Any) -> tuple[str, ...]:
 
 def _unit(name: str) -> str:
     return {"max_body_bytes": "bytes", "max_variants": "variants"}.get(name, "seconds")
-
-
-def _check_url(key: str, value: str) -> None:
-    parts = urlsplit(value)
-    if parts.scheme not in SCHEMES:
-        raise ConfigError(
-            key,
-            hidden(value),
-            "use simple://, redis://HOST:6379/0, memcached://HOST:11211 or "
-            "file:///DIRECTORY",
-        )
-    if parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
-        raise ConfigError(key, value, "give the whole path: file:///var/cache/app")
-
-
-def hidden(url: str) -> str:
-    """Return a URL without its password."""
-    return re.sub(r"(://[^/@]*:)[^/@]*@", r"\1***@", url)

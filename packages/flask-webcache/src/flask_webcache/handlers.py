@@ -21,8 +21,8 @@ from flask import has_app_context
 from flask import has_request_context
 from flask import request
 
+from ._backends import connect
 from .backend import Backend
-from .backend import make_cache
 from .cli import webcache as commands
 from .config import Config
 from .exceptions import SetupError
@@ -228,7 +228,7 @@ def state_of_app() -> State:
 def _resources(app: Flask, cache: BaseCache | None, config: Config | None) -> Resources:
     config = config or Config.from_mapping(app.config)
     if cache is None:
-        cache = make_cache(config.url)
+        cache = connect(config.url)
     secret = app.secret_key or b""
     if isinstance(secret, str):
         secret = secret.encode()

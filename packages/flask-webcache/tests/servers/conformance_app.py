@@ -21,7 +21,7 @@ app = Flask(__name__)
 WebCache(
     app,
     config=Config(
-        url="simple://?threshold=5000",
+        url="simple://",
         targeted_fields=("CDN-Cache-Control",),
         stale_on_error=3600,
         store_set_cookie=True,

@@ -13,8 +13,8 @@ from cachelib import RedisCache
 
 from flask_webcache import Config
 from flask_webcache import handlers
+from flask_webcache._backends import connect
 from flask_webcache.backend import Backend
-from flask_webcache.backend import make_cache
 from flask_webcache.resources import Resources
 
 
@@ -37,15 +37,14 @@ def close(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     caches: list[Any] = []
 
     def make(url: str) -> Any:
-        caches.append(make_cache(url))
+        caches.append(connect(url))
         return caches[-1]
 
-    monkeypatch.setattr("flask_webcache.handlers.make_cache", make)
+    monkeypatch.setattr("flask_webcache.handlers.connect", make)
     yield
     for cache in caches:
-        client = getattr(cache, "_write_client", getattr(cache, "_client", None))
-        if client is not None:
-            client.close()
+        if hasattr(cache, "close"):
+            cache.close()
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ def test_stats(origin: Origin) -> None:
 
 def test_lock(url: str) -> None:
     """Only one gets a lock, and it goes away by itself."""
-    cache = handlers.make_cache(url)  # type: ignore[attr-defined]
+    cache = handlers.connect(url)  # type: ignore[attr-defined]
     backend = Backend(cache, prefix=f"{time.time_ns()}:", secret=b"")
     assert [backend.add("lock", "", 1) for _ in range(2)] == [True, False]
     deadline = time.monotonic() + 5
