@@ -22,8 +22,8 @@ from flask_firehose import hints
 from flask_firehose import push
 from flask_firehose import push_static
 from flask_firehose import send_early_hints
-from flask_firehose.early import MAX_PAGES
-from flask_firehose.early import Learned
+from flask_firehose._early import MAX_PAGES
+from flask_firehose._early import Learned
 
 
 MakeApp = Callable[..., Flask]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flask_firehose import Link
-from flask_firehose.header import Selection
-from flask_firehose.header import hinted
-from flask_firehose.header import serialize
+from flask_firehose._header import Selection
+from flask_firehose._header import hinted
+from flask_firehose._header import serialize
 
 
 STYLE, FONT, SCRIPT, IMAGE = map(Link.make, ("/a.css", "/a.woff2", "/a.js", "/a.png"))

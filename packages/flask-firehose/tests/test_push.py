@@ -23,7 +23,7 @@ from flask import stream_with_context
 import flask_firehose
 from flask_firehose import Firehose
 from flask_firehose import SetupError
-from flask_firehose import page as page_module
+from flask_firehose import _page as page_module
 from flask_firehose import push
 from flask_firehose import push_static
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_firehose.tracker import MAX_BYTES
-from flask_firehose.tracker import MAX_URL
-from flask_firehose.tracker import Sent
-from flask_firehose.tracker import pack
-from flask_firehose.tracker import replaced
-from flask_firehose.tracker import unpack
+from flask_firehose._tracker import MAX_BYTES
+from flask_firehose._tracker import MAX_URL
+from flask_firehose._tracker import Sent
+from flask_firehose._tracker import pack
+from flask_firehose._tracker import replaced
+from flask_firehose._tracker import unpack
 
 
 NOW = 1_800_000_000

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from flask_firehose.connector import Connector
-from flask_firehose.exceptions import ConfigError
-from flask_firehose.exceptions import FirehoseError
-from flask_firehose.exceptions import LinkError
-from flask_firehose.exceptions import SetupError
-from flask_firehose.extension import Firehose
-from flask_firehose.link import Link
-from flask_firehose.page import dns_prefetch
-from flask_firehose.page import hints
-from flask_firehose.page import modulepreload
-from flask_firehose.page import preconnect
-from flask_firehose.page import prefetch
-from flask_firehose.page import preload
-from flask_firehose.page import push
-from flask_firehose.page import push_static
-from flask_firehose.page import send_early_hints
+from ._connector import Connector
+from ._extension import Firehose
+from ._link import Link
+from ._page import dns_prefetch
+from ._page import hints
+from ._page import modulepreload
+from ._page import preconnect
+from ._page import prefetch
+from ._page import preload
+from ._page import push
+from ._page import push_static
+from ._page import send_early_hints
+from .exceptions import ConfigError
+from .exceptions import FirehoseError
+from .exceptions import LinkError
+from .exceptions import SetupError
 
 
 __all__ = [

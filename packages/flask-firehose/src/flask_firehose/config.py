@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 from typing import Self
 
-from flask_firehose.exceptions import ConfigError
+from .exceptions import ConfigError
 
 
 PREFIX = "FIREHOSE_"

@@ -10,8 +10,8 @@ from flask import current_app
 from flask.cli import AppGroup
 from werkzeug.routing import Rule
 
-from flask_firehose.early import declared
-from flask_firehose.header import serialize
+from ._early import declared
+from ._header import serialize
 
 
 commands = AppGroup("firehose", help="Look at the links that pages push.")

@@ -11,7 +11,7 @@ from typing import Any
 from typing import Self
 from urllib.parse import quote
 
-from flask_firehose.exceptions import LinkError
+from .exceptions import LinkError
 
 
 #: What a browser or a server acts on in a ``Link`` header.

@@ -17,28 +17,28 @@ from flask import Response
 from flask import current_app
 from flask import request
 
-from flask_firehose.cli import commands
-from flask_firehose.config import Config
-from flask_firehose.connector import Connector
-from flask_firehose.connector import PushTracker
-from flask_firehose.connector import known
-from flask_firehose.connector import remember
-from flask_firehose.early import Learned
-from flask_firehose.early import declared
-from flask_firehose.early import is_personal
-from flask_firehose.early import is_shared
-from flask_firehose.early import may_send
-from flask_firehose.exceptions import SetupError
-from flask_firehose.header import Selection
-from flask_firehose.header import hinted
-from flask_firehose.header import serialize
-from flask_firehose.link import Link
-from flask_firehose.page import NAME
-from flask_firehose.page import PUSHES
-from flask_firehose.page import Call
-from flask_firehose.page import Page
-from flask_firehose.page import current_page
-from flask_firehose.page import warn_of_late
+from ._cli import commands
+from ._connector import Connector
+from ._connector import PushTracker
+from ._connector import known
+from ._connector import remember
+from ._early import Learned
+from ._early import declared
+from ._early import is_personal
+from ._early import is_shared
+from ._early import may_send
+from ._header import Selection
+from ._header import hinted
+from ._header import serialize
+from ._link import Link
+from ._page import NAME
+from ._page import PUSHES
+from ._page import Call
+from ._page import Page
+from ._page import current_page
+from ._page import warn_of_late
+from .config import Config
+from .exceptions import SetupError
 
 
 logger = logging.getLogger("flask_firehose")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Self
 
-from flask_firehose.link import RELATIONS
-from flask_firehose.link import Link
+from ._link import RELATIONS
+from ._link import Link
 
 
 _LINK = re.compile(r"<([^>]*)>([^<]*)")

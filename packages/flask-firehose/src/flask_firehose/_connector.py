@@ -11,7 +11,7 @@ from typing import Protocol
 from flask import session
 from flask.sessions import SessionMixin
 
-from flask_firehose import tracker
+from . import _tracker
 
 
 logger = logging.getLogger("flask_firehose")
@@ -46,7 +46,7 @@ class Connector:
         record = _session().get(self.variable)
         if not record:
             return set()
-        sent = tracker.unpack(record, int(time.time()) - self.lifetime)
+        sent = _tracker.unpack(record, int(time.time()) - self.lifetime)
         return set().union(*sent.values())
 
     def set_pushed(self, inset: set[str]) -> None:
@@ -57,8 +57,8 @@ class Connector:
         now = int(time.time())
         values = _session()
         before = values.get(self.variable, "")
-        sent = tracker.unpack(before, now - self.lifetime)
-        record = tracker.pack(tracker.replaced(sent, inset, now))
+        sent = _tracker.unpack(before, now - self.lifetime)
+        record = _tracker.pack(_tracker.replaced(sent, inset, now))
         if record == before:
             return
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from flask_firehose.link import Link
+from ._link import Link
 
 
 #: Where a view keeps what it declares.

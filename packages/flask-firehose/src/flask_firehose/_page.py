@@ -18,14 +18,14 @@ from flask import globals as flask_globals
 from flask import request
 from flask import url_for
 
-from flask_firehose.early import ATTRIBUTE
-from flask_firehose.early import declared
-from flask_firehose.exceptions import SetupError
-from flask_firehose.link import Link
+from ._early import ATTRIBUTE
+from ._early import declared
+from ._link import Link
+from .exceptions import SetupError
 
 
 if TYPE_CHECKING:
-    from flask_firehose.extension import State
+    from ._extension import State
 
 P = ParamSpec("P")
 R = TypeVar("R")
