@@ -19,6 +19,7 @@ from flask import Response
 from flask.testing import FlaskClient
 
 import harness
+from flask_firehose import Connector
 from flask_firehose import Firehose
 from flask_firehose import push
 from flask_kaccel import Kaccel
@@ -65,6 +66,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Flask:
     uploads = str(tmp_path / "uploads")
     app.config.update(SECRET_KEY="test", STORE_PATH=uploads, KACCEL_FILES_PATH=uploads)
     extensions = {extension: extension() for extension in request.param}
+    extensions[Firehose] = Firehose(connector=Connector)
     for extension in extensions.values():
         extension.init_app(app)
     runs = count(1)

@@ -13,7 +13,6 @@ import pytest
 from flask import Flask
 from flask import render_template_string
 
-from flask_firehose import Connector
 from flask_firehose import Firehose
 
 
@@ -25,12 +24,13 @@ collect_ignore_glob = [] if find_spec("harness") else ["servers/*"]
 APP = """\
 import time
 
-from flask import Flask, Response, render_template_string, request
+from flask import Flask, render_template_string, request
 from flask_firehose import Firehose, hints, push, push_static, send_early_hints
 
 app = Flask(__name__)
+app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 60
 app.config.from_prefixed_env("APP")
-Firehose(app, connector=None)
+Firehose(app)
 PAGE = "<!doctype html><title>Page</title>{}<p>Page"
 LOG = []
 CSS = '<link rel="stylesheet" href="{{ push_static(\\'main.css\\') }}">'
@@ -88,12 +88,6 @@ def explicit():
 def plain():
     time.sleep(request.args.get("seconds", 0, float))
     return PAGE.format('<link rel="stylesheet" href="/static/main.css">')
-
-
-@app.get("/static/main.css", endpoint="css")
-def css():
-    return Response("p { color: green }", mimetype="text/css",
-                    headers={"Cache-Control": "max-age=60"})
 """
 
 
@@ -101,9 +95,7 @@ def css():
 def make_app() -> Callable[..., Flask]:
     """Make an app whose page at ``/`` is a template."""
 
-    def make(
-        template: str = "", *, connector: Any = Connector, **config: object
-    ) -> Flask:
+    def make(template: str = "", *, connector: Any = None, **config: object) -> Flask:
         app = Flask(__name__)
         app.config.update(**{"SECRET_KEY": "secret", **config})
         Firehose(app, connector=connector)
@@ -122,6 +114,10 @@ def app_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The app's file."""
     file = tmp_path_factory.mktemp("firehose") / "firehose_app.py"
     file.write_text(APP)
+    static = file.parent / "static"
+    static.mkdir()
+    (static / "main.css").write_text("p { color: green }")
+    (static / "main.js").write_text("")
     return file
 
 

@@ -12,46 +12,55 @@ from flask_firehose import Firehose
 from flask_firehose.config import Config
 
 
-def test_defaults() -> None:
-    """Nothing has to be set."""
-    assert Config.from_mapping({"SECRET_KEY": "other"}) == Config()
-
-
 def test_values() -> None:
-    """Lists become tuples, and the rest stays."""
+    """Lists become tuples, and other keys are nobody's business."""
     config = Config.from_mapping(
         {
-            "FIREHOSE_EARLY_HINTS": True,
-            "FIREHOSE_LEARN": False,
+            "SECRET_KEY": "other",
             "FIREHOSE_LEARN_PREFIXES": ["/", "/assets/", "https://cdn.example/"],
-            "FIREHOSE_MAX_BYTES": 512,
-            "FIREHOSE_MAX_LINKS": 5,
-            "FIREHOSE_MIMETYPES": ("text/html", "image/svg+xml"),
+            "FIREHOSE_MIMETYPES": ["text/html", "image/svg+xml"],
         }
     )
     assert config == Config(
-        early_hints=True,
-        learn=False,
         learn_prefixes=("/", "/assets/", "https://cdn.example/"),
-        max_bytes=512,
-        max_links=5,
         mimetypes=("text/html", "image/svg+xml"),
     )
 
 
+def test_misspelt(caplog: pytest.LogCaptureFixture) -> None:
+    """A key that is close to a known one is refused, a foreign one can be named."""
+    app = Flask(__name__)
+    app.config["FIREHOSE_EARLYHINTS"] = True
+    with pytest.raises(ConfigError, match=r"did you mean FIREHOSE_EARLY_HINTS\?"):
+        Firehose(app)
+    Firehose(app, ignore_keys=["FIREHOSE_EARLYHINTS"])
+    assert "FIREHOSE" not in caplog.text
+
+
+PREFIXES = "set a tuple, each item a string, a URL prefix"
 WRONG: list[tuple[str, Any, str]] = [
-    ("EARLY_HINTS", 1, "set it to True or False"),
-    ("LEARN", "no", "set it to True or False"),
-    ("LEARN_PREFIXES", "/static/", "set it to a tuple of URL prefixes"),
-    ("LEARN_PREFIXES", ["https://cdn.example"], "set it to a tuple of URL prefixes"),
-    ("LEARN_PREFIXES", ["//cdn.example/"], "set it to a tuple of URL prefixes"),
-    ("LEARN_PREFIXES", [5], "set it to a tuple of URL prefixes"),
-    ("MAX_BYTES", "1024", "set it to a whole number above 0"),
-    ("MAX_BYTES", 0, "set it to a whole number above 0"),
-    ("MAX_LINKS", True, "set it to a whole number above 0"),
-    ("MAX_LINKS", None, "set it to a whole number above 0"),
-    ("MIMETYPES", "text/html", "set it to a tuple of media types"),
-    ("MIMETYPES", ["Text/HTML"], "set it to a tuple of media types"),
+    ("EARLY_HINTS", 1, "set True or False"),
+    ("LEARN", "no", "set True or False"),
+    ("LEARN_PREFIXES", "/static/", PREFIXES),
+    (
+        "LEARN_PREFIXES",
+        ["https://cdn.example"],
+        PREFIXES,
+    ),
+    (
+        "LEARN_PREFIXES",
+        ["//cdn.example/"],
+        PREFIXES,
+    ),
+    ("LEARN_PREFIXES", [5], PREFIXES),
+    ("MAX_BYTES", "1024", "set a whole number, 1 or more"),
+    ("MAX_BYTES", 0, "set a whole number, 1 or more"),
+    ("MAX_LINKS", True, "set a whole number, 1 or more"),
+    ("MAX_LINKS", None, "set a whole number, 1 or more"),
+    ("MIMETYPES", "text/html", "set a tuple, each item a string, a media type"),
+    ("SPECULATION", "immediate", "set 'conservative' or 'moderate' or 'eager' or None"),
+    ("VITE_SERVER", "localhost:5173", "set a string or None, a URL that ends with"),
+    ("MIMETYPES", ["Text/HTML"], "set a tuple, each item a string, a media type"),
 ]
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Blueprint
 from flask import Flask
-from flask import Response
-from flask import make_response
 from flask import request
-from flask import session
+from flask import url_for
 from flask.views import MethodView
 
 from flask_firehose import Firehose
@@ -20,33 +19,29 @@ from flask_firehose import LinkError
 from flask_firehose import SetupError
 from flask_firehose import hints
 from flask_firehose import push
-from flask_firehose import push_static
 from flask_firehose import send_early_hints
-from flask_firehose._early import MAX_PAGES
-from flask_firehose._early import Learned
+from flask_firehose import static
 
 
 MakeApp = Callable[..., Flask]
+NAVIGATE = {"Sec-Fetch-Mode": "navigate"}
 CSS = "</static/a.css>; rel=preload; as=style"
 JS = "</static/a.js>; rel=preload; as=script"
 
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
-    """An app whose page at ``/`` pushes the static files that the query names."""
-    return make_app(
-        "{% for n in request.args.getlist('n') %}{{ push_static(n) }}{% endfor %}",
-        FIREHOSE_EARLY_HINTS=True,
-        FIREHOSE_LEARN_PREFIXES=["/everyone/", "https://cdn.example/"],
-    )
+    """An app that sends early hints, and has a style sheet."""
+    return make_app(FIREHOSE_EARLY_HINTS=True, FIREHOSE_STATIC_FRESH=True)
 
 
 def early(app: Flask, path: str = "/", **options: Any) -> list[str]:
     """Return the links of the 103s that one new visitor is sent."""
     sent: list[list[tuple[str, str]]] = []
     environ = {"wsgi.early_hints": sent.append, **options.pop("environ", {})}
+    headers = {"Sec-Fetch-Mode": "navigate", **options.pop("headers", {})}
     client = app.test_client(use_cookies=False)
-    client.get(path, environ_overrides=environ, **options).close()
+    client.get(path, environ_overrides=environ, headers=headers, **options).close()
     assert all(name == "Link" for headers in sent for name, _ in headers)
     return [value for headers in sent for _, value in headers]
 
@@ -65,6 +60,7 @@ def test_declared(app: Flask) -> None:
     response = app.test_client().get(
         "/view",
         environ_overrides={"wsgi.early_hints": lambda headers: order.append(headers)},
+        headers=NAVIGATE,
     )
     assert order == [[("Link", link)], "view"]
     assert response.headers["Link"] == link
@@ -108,10 +104,101 @@ def test_declared_by_a_class(app: Flask) -> None:
     assert early(app, "/view") == [CSS]
 
 
+def test_declared_by_a_method(app: Flask) -> None:
+    """A method of a class-based view declares for itself."""
+
+    class View(MethodView):
+        @hints("/static/a.css")
+        def get(self) -> str:
+            return "page"
+
+        def post(self) -> str:
+            return "posted"
+
+    app.add_url_rule("/view", view_func=View.as_view("view"))
+    assert early(app, "/view") == [CSS]
+    assert "Link" not in app.test_client().post("/view").headers
+
+
+def test_declared_for_each_request(app: Flask) -> None:
+    """Files and functions are resolved where the app is mounted, for this page."""
+    blog = Blueprint("blog", __name__, static_folder="static", url_prefix="/blog")
+    app.register_blueprint(blog)
+
+    def of_the_page() -> list[str]:
+        return [url_for("static", filename=f"{request.view_args['name']}.js")]  # type: ignore[index]
+
+    app.add_url_rule(
+        "/view/<name>",
+        view_func=hints(
+            static("a.css"), static("b.css", endpoint="blog.static"), of_the_page
+        )(lambda name: name),
+    )
+    assert early(app, "/view/five", base_url="http://localhost/mounted") == [
+        "</mounted/static/a.css>; rel=preload; as=style, "
+        "</mounted/blog/static/b.css>; rel=preload; as=style, "
+        "</mounted/static/five.js>; rel=preload; as=script"
+    ]
+
+
+FUNCTIONS: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "url": (lambda: "/static/a.css", [CSS]),
+    "link": (lambda: Link.make("/static/a.css"), [CSS]),
+    "file": (lambda: static("a.css"), [CSS]),
+    "nothing": (lambda: None, []),
+    "broken": (lambda: str(1 / 0), []),
+    "bad": (lambda: ["a.css"], []),
+}
+
+
+@pytest.mark.parametrize(("function", "sent"), FUNCTIONS.values(), ids=FUNCTIONS)
+def test_declared_by_a_function(
+    app: Flask, function: Callable[[], Any], sent: list[str]
+) -> None:
+    """Whatever a function returns or raises, the page arrives."""
+    app.add_url_rule("/view", view_func=hints(function)(lambda: "page"))
+    assert early(app, "/view") == sent
+    assert app.test_client().get("/view").text == "page"
+
+
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize("by_method", [False, True])
+def test_declared_behind_a_login(app: Flask, public: bool, by_method: bool) -> None:
+    """Who is turned away learns nothing of a page, unless its hints are public."""
+
+    @app.before_request
+    def log_in() -> Any:
+        return ("log in", 401) if "user" not in request.args else None
+
+    declare = hints("/static/a.css", public=public)
+
+    class View(MethodView):
+        get = declare(lambda _: "secret")
+
+    view = View.as_view("view") if by_method else declare(lambda: "secret")
+    app.add_url_rule("/admin", view_func=view, endpoint="admin")
+    assert early(app, "/admin") == ([CSS] if public else [])
+    assert early(app, "/admin?user") == [CSS]
+
+
+def test_declared_below_a_login(app: Flask) -> None:
+    """A decorator above ``@hints`` decides first."""
+
+    def login_required(view: Callable[[], str]) -> Callable[[], Any]:
+        return lambda: view() if "user" in request.args else ("log in", 401)
+
+    view = login_required(hints("/static/a.css")(lambda: "secret"))
+    app.add_url_rule("/admin", view_func=view, endpoint="admin")
+    assert early(app, "/admin") == []
+    assert early(app, "/admin?user") == [CSS]
+
+
 def test_declared_wrongly() -> None:
     """A declaration that cannot be sent fails when the module is imported."""
     with pytest.raises(LinkError, match=r"^url is 'static/a.css': start it with"):
         hints("static/a.css")
+    with pytest.raises(LinkError, match=r"^hint is 5: use a URL, a Link, static\(\)"):
+        hints(5)  # type: ignore[arg-type]
 
 
 def test_declared_without_the_extension() -> None:
@@ -150,179 +237,13 @@ def test_nothing_to_send(app: Flask) -> None:
     assert early(app, "/missing") == []
 
 
-def test_learned(app: Flask) -> None:
-    """The second visitor gets early what the first one's page pushed."""
-    assert early(app, "/?n=a.css&n=a.js") == []
-    assert early(app, "/?n=a.css&n=a.js") == [f"{CSS}, {JS}"]
-
-
-def test_forgotten(app: Flask) -> None:
-    """What the last page no longer pushed is not sent."""
-    early(app, "/?n=a.css&n=a.js")
-    early(app, "/?n=a.js")
-    assert early(app, "/") == [JS]
-    assert early(app, "/") == []
-
-
-def test_one_endpoint_only(app: Flask) -> None:
-    """What one page pushes is not sent for another, nor for another host."""
-    app.add_url_rule("/other", view_func=lambda: "other", endpoint="other")
-    early(app, "/?n=a.css")
-    assert early(app, "/other") == []
-    assert early(app, "/", base_url="http://other.example") == []
-    assert early(app, "/?n=a.css") == [CSS]
-
-
-BAD_PAGES: dict[str, Callable[[], Any]] = {
-    "failed": lambda: ("page", 500),
-    "json": lambda: {"a": 1},
-    "redirect": lambda: ("", 302),
-    "from a cache": lambda: ("page", 200, {"Age": "5"}),
-}
-
-
-@pytest.mark.parametrize("answer", BAD_PAGES.values(), ids=BAD_PAGES)
-def test_only_good_pages_teach(app: Flask, answer: Callable[[], Any]) -> None:
-    """An answer that is not a page of this moment neither teaches nor forgets."""
-
-    @app.get("/view")
-    def view() -> Any:
-        if request.args:
-            return push_static("a.css")
-        push_static("a.js")
-        return answer()
-
-    early(app, "/view")
-    assert early(app, "/view?good") == []
-    assert early(app, "/view") == [CSS]
-    assert early(app, "/view") == [CSS]
-
-
-PERSONAL: dict[str, dict[str, Any]] = {
-    "cookie": {"headers": {"Cookie": "session=abc"}},
-    "credentials": {"headers": {"Authorization": "Bearer abc"}},
-    "user of the server": {"environ": {"REMOTE_USER": "me"}},
-    "private": {"query_string": {"cache": "private"}},
-    "no-store": {"query_string": {"cache": "no-store"}},
-}
-
-
-@pytest.mark.parametrize("options", PERSONAL.values(), ids=PERSONAL)
-def test_nothing_is_learned_from_a_user(app: Flask, options: dict[str, Any]) -> None:
-    """A page that may be one user's makes nobody else's hints, but forgets."""
-
-    @app.get("/view")
-    def view() -> Response:
-        for name in request.headers.get("X-Names", "").split():
-            push_static(name)
-        response = make_response("page")
-        if "cache" in request.args:
-            response.headers["Cache-Control"] = request.args["cache"]
-        return response
-
-    def visit(names: str, **options: Any) -> list[str]:
-        headers = {**options.pop("headers", {}), "X-Names": names}
-        return early(app, "/view", headers=headers, **options)
-
-    assert visit("mine.css", **options) == []
-    assert visit("a.css a.js") == []
-    assert visit("mine.css a.js", **options) == [f"{CSS}, {JS}"]
-    assert visit("") == [JS]
-    assert visit("") == []
-
-
-LEARNABLE: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "static": ("/static/a.css", {}, True),
-    "static with a version": ("/static/a.css?v=1", {}, True),
-    "blueprint's static": ("/blog/static/a.css", {}, True),
-    "allowed path": ("/everyone/a.css", {}, True),
-    "allowed origin": ("https://cdn.example/a.css", {}, True),
-    "preconnect to it": ("https://cdn.example", {"rel": "preconnect"}, True),
-    "other path": ("/users/5/avatar.png", {}, False),
-    "other origin": ("https://cdn.example.evil/a.css", {}, False),
-    "preconnect elsewhere": ("https://evil.example", {"rel": "preconnect"}, False),
-    "nonce": ("/static/a.js", {"nonce": "r4nd0m"}, False),
-    "not for a 103": ("/static/a.css", {"rel": "prefetch"}, False),
-}
-
-
-@pytest.mark.parametrize(
-    ("url", "attributes", "learned"), LEARNABLE.values(), ids=LEARNABLE
-)
-def test_learnable(
-    app: Flask, url: str, attributes: dict[str, Any], learned: bool
-) -> None:
-    """Only static files and what the configuration allows is sent to others."""
-    blog = Blueprint("blog", __name__, static_folder="static", url_prefix="/blog")
-    app.register_blueprint(blog)
-    app.register_blueprint(Blueprint("bare", __name__))
-    app.add_url_rule("/view", view_func=lambda: push(url, **attributes))
-    early(app, "/view")
-    expected = [Link.make(url, **attributes).value] if learned else []
-    assert early(app, "/view") == expected
-
-
-def test_allowed_from_any_page(app: Flask) -> None:
-    """What is the same for every user is learned from every user."""
-    app.add_url_rule("/view", view_func=lambda: push("/everyone/a.css"))
-    early(app, "/view", headers={"Cookie": "a=b"})
-    assert early(app, "/view") == ["</everyone/a.css>; rel=preload; as=style"]
-
-
-def test_static_at_the_root() -> None:
-    """Static files that cannot be told from pages teach nothing by themselves."""
-    app = Flask(__name__, static_url_path="/")
-    app.config["FIREHOSE_EARLY_HINTS"] = True
-    Firehose(app, connector=None)
-    app.add_url_rule("/view", view_func=lambda: push("/me.css"))
-    early(app, "/view")
-    assert early(app, "/view") == []
-
-
-def test_learned_under_a_prefix(app: Flask) -> None:
-    """An app under a prefix learns its static files there."""
-    options = {"base_url": "http://localhost/mounted"}
-    early(app, "/?n=a.css", **options)
-    assert early(app, "/", **options) == [
-        "</mounted/static/a.css>; rel=preload; as=style"
-    ]
-
-
-def test_learning_turned_off(make_app: MakeApp) -> None:
-    """Learning can be turned off."""
-    app = make_app(
-        "{{ push_static('a.css') }}", FIREHOSE_EARLY_HINTS=True, FIREHOSE_LEARN=False
-    )
-    early(app)
-    assert early(app) == []
-
-
-def test_learned_is_tracked_apart(app: Flask) -> None:
-    """A visitor who has everything still teaches what the page needs."""
-    sent: list[Any] = []
-    environ = {"wsgi.early_hints": sent.append}
-    early(app, "/?n=a.css")
-    client = app.test_client()
-    for _ in range(3):
-        client.get("/?n=a.css", environ_overrides=environ)
-    assert sent == [[("Link", CSS)]] * 3
-
-
-def test_learned_is_bounded() -> None:
-    """A flood of made-up hosts costs a bounded amount of memory."""
-    learned = Learned(())
-    links = [Link.make("/static/a.css")]
-    for number in range(MAX_PAGES + 50):
-        learned.learn(("page", number), links, ("/static/",), personal=False)
-    assert learned.get(("page", 0)) == ()
-    assert learned.get(("page", 50)) == tuple(links)
-
-
 REFUSED: dict[str, dict[str, Any]] = {
     "http/1.0": {"environ": {"SERVER_PROTOCOL": "HTTP/1.0"}},
     "http/0.9": {"environ": {"SERVER_PROTOCOL": "HTTP/0.9"}},
     "fetch": {"headers": {"Sec-Fetch-Mode": "cors"}},
     "embedded": {"headers": {"Sec-Fetch-Mode": "no-cors"}},
+    "prefetched": {"headers": {"Sec-Purpose": "prefetch"}},
+    "prerendered": {"headers": {"Sec-Purpose": "prefetch;prerender"}},
     "post": {"environ": {"REQUEST_METHOD": "POST"}},
     "head": {"environ": {"REQUEST_METHOD": "HEAD"}},
 }
@@ -337,8 +258,16 @@ def test_never_sent(app: Flask, options: dict[str, Any]) -> None:
     def view() -> str:
         return str(send_early_hints())
 
-    assert early(app, "/view", headers={"Sec-Fetch-Mode": "navigate"}) == [CSS]
+    assert early(app, "/view") == [CSS]
     assert early(app, "/view", **options) == []
+
+
+def test_never_sent_to_what_says_nothing(app: Flask) -> None:
+    """Clients other than browsers take a 103 for the answer, and get none."""
+    app.add_url_rule("/view", view_func=hints("/static/a.css")(lambda: "page"))
+    sent: list[Any] = []
+    app.test_client().get("/view", environ_overrides={"wsgi.early_hints": sent.append})
+    assert sent == []
 
 
 def test_opt_in(make_app: MakeApp) -> None:
@@ -375,7 +304,7 @@ def test_server_that_fails(app: Flask, caplog: pytest.LogCaptureFixture) -> None
 
     app.add_url_rule("/view", view_func=hints("/static/a.css")(lambda: "page"))
     response = app.test_client().get(
-        "/view", environ_overrides={"wsgi.early_hints": fail}
+        "/view", environ_overrides={"wsgi.early_hints": fail}, headers=NAVIGATE
     )
     assert response.text == "page"
     assert "'/view': the server sent no early hints" in caplog.text
@@ -394,28 +323,54 @@ def test_no_session_for_a_hint(app: Flask) -> None:
     """A hint reads no session: the page that pushes nothing has no Vary."""
     app.add_url_rule("/view", view_func=lambda: "page")
     response = app.test_client().get(
-        "/view", environ_overrides={"wsgi.early_hints": print}
+        "/view", environ_overrides={"wsgi.early_hints": print}, headers=NAVIGATE
     )
     assert "Vary" not in response.headers
 
 
-def test_session_page_teaches_nothing(app: Flask) -> None:
-    """A page that a login made is one user's."""
+def serving(folder: Path, max_age: int | None, **config: Any) -> Flask:
+    """Return an app that has a style sheet."""
+    (folder / "a.css").write_text("p {}")
+    app = Flask(__name__, static_folder=str(folder), static_url_path="/static")
+    app.config.update(
+        FIREHOSE_EARLY_HINTS=True, SEND_FILE_MAX_AGE_DEFAULT=max_age, **config
+    )
+    Firehose(app)
+    cdn = Link.make("https://cdn.example", rel="preconnect")
+    view = hints("/static/a.css", "https://cdn.example/b.css", cdn)(lambda: "page")
+    app.add_url_rule("/view", view_func=view)
+    return app
 
-    @app.get("/login")
-    def login() -> str:
-        session["user"] = "me"
-        return "page"
 
-    @app.get("/view")
-    def view() -> str:
-        return push_static(f"{session.get('user', 'all')}.css")
+FRESH: dict[str, tuple[int | None, dict[str, Any], bool]] = {
+    "Flask's default": (None, {}, False),
+    "zero": (0, {}, False),
+    "an hour": (3600, {}, True),
+    "given by a proxy": (None, {"FIREHOSE_STATIC_FRESH": True}, True),
+}
 
-    client = app.test_client()
-    client.get("/login")
-    sent: list[Any] = []
-    environ = {"wsgi.early_hints": sent.append}
-    client.get("/view", environ_overrides=environ)
-    assert early(app, "/view") == []
-    assert early(app, "/view") == ["</static/all.css>; rel=preload; as=style"]
-    assert sent == []
+
+@pytest.mark.parametrize(("max_age", "config", "fresh"), FRESH.values(), ids=FRESH)
+def test_only_what_browsers_keep(
+    tmp_path: Path,
+    max_age: int | None,
+    config: dict[str, Any],
+    fresh: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A file that the page would ask for again is in no 103; a warning says so."""
+    app = serving(tmp_path, max_age, **config)
+    (link,) = early(app, "/view")
+    assert (CSS in link) is fresh
+    assert "<https://cdn.example/b.css>" in link
+    assert "rel=preconnect" in link
+    assert CSS in app.test_client().get("/view").headers["Link"]
+    assert ("set SEND_FILE_MAX_AGE_DEFAULT" in caplog.text) is not fresh
+
+
+def test_no_warning_without_static_files(caplog: pytest.LogCaptureFixture) -> None:
+    """An app without a static folder has nothing to set."""
+    app = Flask(__name__, static_folder=None)
+    app.config["FIREHOSE_EARLY_HINTS"] = True
+    Firehose(app)
+    assert caplog.text == ""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from flask_firehose.config import PREFIX
 from flask_firehose.config import Config
 
 
@@ -46,36 +44,46 @@ def test_pushing(samples: list[dict[str, Any]]) -> None:
     )
 
 
+def find(samples: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return the names after the first sample that defines one of them."""
+    return next(sample for sample in samples if name in sample)
+
+
 def test_connector(samples: list[dict[str, Any]]) -> None:
     """The connector of the text tracks."""
     app = Flask(__name__)
     app.secret_key = "secret"
-    samples[2]["firehose"].init_app(app)
-    app.add_url_rule("/", view_func=lambda: samples[1]["push"]("/a.css"))
+    sample = find(samples, "firehose")
+    sample["firehose"].init_app(app)
+    app.add_url_rule("/", view_func=lambda: sample["push"]("/a.css"))
     client = app.test_client()
     assert "Link" in client.get("/").headers
     assert "Link" not in client.get("/").headers
 
 
 @pytest.mark.parametrize("path", ["/declared", "/explicit", "/learned"])
-def test_early_hints(samples: list[dict[str, Any]], path: str) -> None:
+def test_early_hints(samples: list[dict[str, Any]], path: str, tmp_path: Path) -> None:
     """Each of the three sources sends what the text says."""
     sent: list[list[tuple[str, str]]] = []
-    client = samples[-1]["app"].test_client()
-    environ = {"wsgi.early_hints": sent.append}
-    client.get(path)
-    client.get(path, environ_overrides=environ)
-    if path == "/learned":
-        client.get(path, environ_overrides=environ)
-    ((name, value),) = sent[0]
-    assert (name, value.startswith(CSS), len(sent)) == ("Link", True, 1)
+    app = find(samples, "learned")["app"]
+    (tmp_path / "main.css").write_text("p {}")
+    app.static_folder = str(tmp_path)
+    for number in range(9):
+        headers = {"Sec-Fetch-Mode": "navigate", "User-Agent": str(number)}
+        environ = {"wsgi.early_hints": sent.append}
+        app.test_client().get(path, environ_overrides=environ, headers=headers)
+    assert len(sent) == (1 if path == "/learned" else 9)
+    ((name, value),) = sent[-1]
+    assert (name, value.startswith(CSS)) == ("Link", True)
+
+
+def test_speculation(samples: list[dict[str, Any]]) -> None:
+    """The marked view is named by the rules."""
+    client = find(samples, "article")["app"].test_client()
+    field = client.get("/article/5").headers["Speculation-Rules"]
+    assert "/article/:number" in client.get(field.strip('"')).text
 
 
 def test_configuration() -> None:
-    """The table has every key with its default."""
-    rows = re.findall(
-        r"^\| `(FIREHOSE_\w+)` \| `.+?` \| `(.+?)` \|", README, re.MULTILINE
-    )
-    assert rows == [
-        (PREFIX + field.name.upper(), repr(field.default)) for field in fields(Config)
-    ]
+    """The table is the one that the configuration makes."""
+    assert Config.table() in README

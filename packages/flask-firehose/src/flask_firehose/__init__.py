@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ._assets import bundle
+from ._assets import vite
 from ._connector import Connector
 from ._extension import Firehose
+from ._hints import hints
+from ._hints import static
 from ._link import Link
 from ._page import dns_prefetch
-from ._page import hints
 from ._page import modulepreload
 from ._page import preconnect
 from ._page import prefetch
@@ -14,27 +17,38 @@ from ._page import preload
 from ._page import push
 from ._page import push_static
 from ._page import send_early_hints
+from ._speculation import prefetchable
+from ._speculation import speculative
+from .config import Config
 from .exceptions import ConfigError
 from .exceptions import FirehoseError
 from .exceptions import LinkError
+from .exceptions import ManifestError
 from .exceptions import SetupError
 
 
 __all__ = [
+    "Config",
     "ConfigError",
     "Connector",
     "Firehose",
     "FirehoseError",
     "Link",
     "LinkError",
+    "ManifestError",
     "SetupError",
+    "bundle",
     "dns_prefetch",
     "hints",
     "modulepreload",
     "preconnect",
     "prefetch",
+    "prefetchable",
     "preload",
     "push",
     "push_static",
     "send_early_hints",
+    "speculative",
+    "static",
+    "vite",
 ]

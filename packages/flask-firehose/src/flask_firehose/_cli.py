@@ -7,50 +7,76 @@ from collections.abc import Iterable
 import click
 from flask import Flask
 from flask import current_app
-from flask.cli import AppGroup
-from werkzeug.routing import Rule
 
-from ._early import declared
+from ._check import check
 from ._header import serialize
+from ._hints import declared
+from ._hints import resolve
+from ._setup import Commands
+from ._setup import echo_config
+from ._state import get_state
 
 
-commands = AppGroup("firehose", help="Look at the links that pages push.")
+cli = Commands("firehose", help="Look at the links that pages push.")
 
 
-@commands.command("routes")
-@click.option("--visit", is_flag=True, help="GET each route that takes no argument.")
-def routes(*, visit: bool) -> None:
-    """List what each page declares, pushes, and would send ahead in a 103.
+@cli.command("config")
+def show_config() -> None:
+    """Print each key and its value, with a star where it was set."""
+    echo_config(get_state().config)
 
-    What a page pushes is known when it was made: with --visit each route without
-    arguments is asked for twice, as a new visitor's browser would.
+
+@cli.command("routes")
+@click.option("--visit", multiple=True, metavar="PATH", help="GET this page too.")
+def routes(visit: tuple[str, ...]) -> None:
+    """List the hints that views declare, and what visited pages push.
+
+    No view runs but those of the paths that you name.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        links = declared(app.view_functions[rule.endpoint])
-        visited = visit and not rule.arguments and "GET" in (rule.methods or ())
-        if links or visited:
+        declarations = declared(app.view_functions[rule.endpoint])
+        if declarations:
             click.echo(f"{rule.rule}  {rule.endpoint}")
+            with app.test_request_context():
+                links = [link for one in declarations for link in resolve(one.sources)]
             _echo("declares", [serialize(links)])
-        if visited:
-            _visit(app, rule)
+    for path in visit:
+        click.echo(path)
+        _visit(app, path)
 
 
-def _visit(app: Flask, rule: Rule) -> None:
-    """Show the links of a page, and of the 103 before its next visit."""
+def _visit(app: Flask, path: str) -> None:
+    """Show the links of a page, and of the 103 ahead of it."""
     ahead: list[list[tuple[str, str]]] = []
     client = app.test_client(use_cookies=False)
     environ = {"wsgi.early_hints": ahead.append}
     try:
-        client.get(rule.rule, environ_overrides=environ).close()
-        ahead.clear()
-        response = client.get(rule.rule, environ_overrides=environ)
+        response = client.get(
+            path, environ_overrides=environ, headers={"Sec-Fetch-Mode": "navigate"}
+        )
         response.close()
     except Exception as error:  # noqa: BLE001 - one page must not end the list
         _echo("failed", [repr(error)])
         return
-    _echo("pushes", response.headers.getlist("Link"))
     _echo("ahead", [value for headers in ahead for _, value in headers])
+    _echo("pushes", response.headers.getlist("Link"))
+
+
+@cli.command("check")
+@click.argument("url")
+@click.option("--insecure", is_flag=True, help="Accept any certificate.")
+def check_url(url: str, *, insecure: bool) -> None:
+    """Find out what a site's visitors get ahead of a page.
+
+    Exits with 1 if something costs more than it gains.
+    """
+    failed = False
+    for finding in check(url, insecure=insecure):
+        failed = failed or finding.level == "bad"
+        click.echo(f"{finding.level:<4}  {finding.text}")
+    if failed:
+        raise SystemExit(1)
 
 
 def _echo(label: str, values: Iterable[str]) -> None:

@@ -1,26 +1,28 @@
-"""What knows which links a client was sent."""
+"""Track which links a client was sent.
+
+Nothing is tracked unless the app asks for it. Tracking in the session has a price:
+the record is written when the page is done, so of two requests of one visitor at the
+same time, the one that ends last restores its session, an undone login included.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from collections.abc import Collection
 from typing import Protocol
 
 from flask import session
-from flask.sessions import SessionMixin
-
-from . import _tracker
 
 
-logger = logging.getLogger("flask_firehose")
-# What stands behind the proxy, without the cost of going through it.
-_session: Callable[[], SessionMixin] = session._get_current_object  # type: ignore[attr-defined]
+logger: logging.Logger = logging.getLogger("flask_firehose")
+#: The longest record. In base 64, with its key and the signature of a session that
+#: held nothing else, it lengthens a cookie by less than 1 KiB.
+MAX_BYTES = 700
 
 
 class PushTracker(Protocol):
-    """What knows which URLs a client was sent."""
+    """The methods of a connector."""
 
     def get_pushed(self) -> Collection[str] | None:
         """Return the URLs that the client was sent."""
@@ -43,11 +45,7 @@ class Connector:
 
     def get_pushed(self) -> set[str]:
         """Return the URLs that the client was sent and that have not expired."""
-        record = _session().get(self.variable)
-        if not record:
-            return set()
-        sent = _tracker.unpack(record, int(time.time()) - self.lifetime)
-        return set().union(*sent.values())
+        return set(self._record(int(time.time())))
 
     def set_pushed(self, inset: set[str]) -> None:
         """Remember the URLs that the client was sent, the latest that fit.
@@ -55,36 +53,63 @@ class Connector:
         :param inset: all of them, those of earlier requests too.
         """
         now = int(time.time())
-        values = _session()
-        before = values.get(self.variable, "")
-        sent = _tracker.unpack(before, now - self.lifetime)
-        record = _tracker.pack(_tracker.replaced(sent, inset, now))
-        if record == before:
+        before = self._record(now)
+        kept = {url: before[url] for url in before if url in inset}
+        record = pack(kept | dict.fromkeys(sorted(inset - kept.keys()), now))
+        if record == session.get(self.variable, ""):
             return
         try:
-            values[self.variable] = record
+            session[self.variable] = record
         except RuntimeError:
             # Without a secret key Flask's session can be read but not written.
             if not self._told:
                 self._told = True
                 logger.warning(
                     "pushed links are not tracked because the app has no secret key: "
-                    "set SECRET_KEY, or turn tracking off with connector=None"
+                    "set SECRET_KEY, or leave out the connector"
                 )
+
+    def _record(self, now: int) -> dict[str, int]:
+        return unpack(session.get(self.variable), now - self.lifetime)
+
+
+def unpack(record: object, oldest: int) -> dict[str, int]:
+    """Return the URLs of a record with their times in seconds, the oldest first.
+
+    A record is lines of a time and URLs, joined by spaces. What an earlier version or
+    a foreign app left is ignored.
+    """
+    sent: dict[str, int] = {}
+    for line in record.split("\n") if isinstance(record, str) else ():
+        seconds, *urls = line.split(" ")
+        if seconds.isdecimal() and len(seconds) < 12 and int(seconds) >= oldest:
+            sent |= dict.fromkeys(urls, int(seconds))
+    return sent
+
+
+def pack(sent: dict[str, int]) -> str:
+    """Return the record of URLs and their times, the latest that fit."""
+    room = MAX_BYTES
+    lines: dict[int, list[str]] = {}
+    for url, at in reversed(sent.items()):
+        room -= len(url) + 1 + (at not in lines) * 12
+        if room < 0:
+            break
+        lines.setdefault(at, []).insert(0, url)
+    return "\n".join(" ".join((str(at), *lines[at])) for at in reversed(lines))
 
 
 def known(connector: PushTracker) -> set[str]:
-    """Return the URLs that the client was sent; none where that cannot be told."""
+    """Return the URLs that the client was sent; none if the connector fails."""
     try:
-        pushed = connector.get_pushed() or ()
-        return pushed if isinstance(pushed, set) else set(pushed)
+        return set(connector.get_pushed() or ())
     except Exception:
         logger.exception("the connector does not tell what was pushed")
         return set()
 
 
 def remember(connector: PushTracker, urls: set[str]) -> None:
-    """Remember the URLs that the client was sent, if that can be."""
+    """Remember the URLs that the client was sent; a failure is logged."""
     try:
         connector.set_pushed(urls)
     except Exception:

@@ -24,7 +24,7 @@ class Selection:
     :param links: those that are sent, the most important first.
     :param left_out: those for which there was no room.
     :param value: the header's value (RFC 8288, section 3).
-    :param urls: what a browser that got it has fetched.
+    :param urls: what a browser that got it has fetched for this page.
     """
 
     links: Sequence[Link]
@@ -51,6 +51,11 @@ class Selection:
                 left_out.append(link)
         urls = frozenset(link.url for link in chosen if link.fetches)
         return cls(chosen, left_out, serialize(chosen), urls)
+
+
+def head_size(headers: Iterable[tuple[str, str]]) -> int:
+    """Return the bytes of the fields of a response's head."""
+    return sum([len(name) + len(value) + 4 for name, value in headers])
 
 
 def serialize(links: Iterable[Link]) -> str:

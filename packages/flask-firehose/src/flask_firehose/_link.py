@@ -38,14 +38,12 @@ EXTENSIONS: dict[str, tuple[str, str | None]] = {
     ".jpeg": ("image", None),
     ".gif": ("image", None),
     ".ico": ("image", None),
-    ".mp3": ("audio", None),
-    ".ogg": ("audio", None),
-    ".mp4": ("video", None),
-    ".webm": ("video", None),
     ".vtt": ("track", None),
     ".json": ("fetch", None),
     ".wasm": ("fetch", None),
 }
+#: What browsers preload: Chromium never fetched audio and video.
+EARLY = ("fetch", "font", "image", "json", "script", "style", "track")
 #: Without these a page has no shape, no text, no behaviour: they go first.
 IMPORTANCE = {"style": 0, "font": 1, "script": 2}
 CHOICES = {
@@ -61,6 +59,8 @@ MAX_LENGTH = 4096
 _ORIGIN = re.compile(r"(?i:https?)://([^/?#]*)")
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", re.IGNORECASE)
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Browsers resolve these, so that the URL names something else than it seems to.
+_DOTS = re.compile(r"/(\.|%2e){1,2}(?=[/?]|$)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9._+-]+")
 # A quote or a backslash would end the string early for nginx, and an angle
 # bracket after a comma would begin a link of its own.
@@ -77,7 +77,8 @@ class Link:
     :param value: the whole link, serialized.
     :param key: equal for links that would fetch the same thing twice.
     :param rank: the lower, the more important.
-    :param fetches: the browser has something afterwards.
+    :param fetches: this page's browser has something afterwards.
+    :param optional: it is for another page, and costs data that may be wasted.
     :param early: browsers act on it in a 103; the rest they ignore there.
     """
 
@@ -88,6 +89,7 @@ class Link:
     key: str
     rank: int
     fetches: bool
+    optional: bool
     early: bool
 
     @classmethod
@@ -119,9 +121,10 @@ class Link:
             value="; ".join((f"<{target}>", *_serialized((("rel", rel), *pairs)))),
             key=f"{'preload' if 'preload' in kinds else rel} {target}",
             rank=_rank(kinds, found),
-            fetches=not kinds <= {"preconnect", "dns-prefetch"},
+            fetches=not kinds.isdisjoint({"preload", "modulepreload"}),
+            optional="prefetch" in kinds and "preload" not in kinds,
             early=not kinds.isdisjoint({"modulepreload", "preconnect"})
-            or ("preload" in kinds and "as" in found),
+            or ("preload" in kinds and found.get("as") in EARLY),
         )
 
     def __str__(self) -> str:
@@ -150,6 +153,8 @@ def _target(url: str) -> str:
         encoded = quote(rest, safe="/?:@!$&'()*+,;=[]~%")
     except UnicodeEncodeError:
         raise LinkError("url", url, "leave out lone surrogates") from None
+    if _DOTS.search(encoded.partition("?")[0]):
+        raise LinkError("url", url, "leave out the segments '.' and '..'")
     return origin + _BARE_PERCENT.sub("%25", encoded)
 
 

@@ -33,3 +33,16 @@ class LinkError(FirehoseError, ValueError):
         self.name = name
         self.value = value
         self.remedy = remedy
+
+
+class ManifestError(FirehoseError, LookupError):
+    """An entry that the build's manifest does not have."""
+
+    def __init__(self, entry: str, manifest: str, hint: str = "") -> None:
+        super().__init__(entry, manifest, hint)
+        self.entry = entry
+        self.manifest = manifest
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.entry!r} is no entry of {self.manifest}{self.hint}"

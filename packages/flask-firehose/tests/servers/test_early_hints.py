@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import re
 import socket
@@ -11,6 +12,7 @@ import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,8 @@ def heads(
 ) -> bytes:
     """Send a request; return all bytes that come."""
     request = (f"GET {path} HTTP/{version}", f"Host: {server.address}", *lines)
+    if not any("sec-fetch-mode" in line.lower() for line in lines):
+        request += ("Sec-Fetch-Mode: navigate",)
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         head = "\r\n".join((*request, "Connection: close", "", ""))
         connection.sendall(head.encode())
@@ -66,7 +70,10 @@ def test_early(gunicorn: harness.Server) -> None:
     """The 103 comes while the view still works."""
     with socket.create_connection(("127.0.0.1", gunicorn.port), 10) as connection:
         started = time.monotonic()
-        connection.sendall(b"GET /declared?seconds=0.5 HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.sendall(
+            b"GET /declared?seconds=0.5 HTTP/1.1\r\nHost: a\r\n"
+            b"Sec-Fetch-Mode: navigate\r\n\r\n"
+        )
         received = b""
         while EARLY not in received:
             received += connection.recv(65536)
@@ -77,16 +84,28 @@ def test_early(gunicorn: harness.Server) -> None:
 
 
 def test_learned(gunicorn: harness.Server) -> None:
-    """The second visitor of a page that says nothing of hints is sent one."""
-    path = "/learned"
-    assert heads(gunicorn, path).startswith(b"HTTP/1.1 200 OK\r\n")
-    assert heads(gunicorn, path).startswith(EARLY)
+    """After some visitors, a page that says nothing of hints is sent one."""
+    for number in range(8):
+        received = heads(gunicorn, "/learned", f"User-Agent: {number}")
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert heads(gunicorn, "/learned").startswith(EARLY)
+
+
+def test_next_answer(gunicorn: harness.Server) -> None:
+    """A client that takes a 103 for the answer gets the answers in their order."""
+    connection = http.client.HTTPConnection("127.0.0.1", gunicorn.port, timeout=10)
+    with closing(connection):
+        for path, text in (("/declared", "Page"), ("/log", "declared")) * 3:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            assert response.status == 200
+            assert text in response.read().decode()
 
 
 @pytest.mark.parametrize(
     ("version", "line"),
     [
-        ("1.0", "X: y"),
+        ("1.0", "Sec-Fetch-Mode: navigate"),
         ("1.1", "Sec-Fetch-Mode: cors"),
         ("1.1", "sec-fetch-mode:no-cors"),
     ],

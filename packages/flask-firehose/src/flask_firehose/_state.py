@@ -1,0 +1,132 @@
+"""One app's state, and the page that a request makes.
+
+A page lives through four stages, each in one place:
+
+1. It is made by the first push or, if a 103 may be sent, before the request.
+2. Views and templates push (``_page``), hints are declared (``_hints``); a 103 leaves
+   at most once (:meth:`State.send_early`).
+3. The view has returned: links are chosen, added and remembered (``_finish``). This
+   runs before an app's ``after_request`` functions, so that caches keep the links.
+4. The response is complete, with the session's cookie: its head is cut to what
+   proxies take, and it is learned from. From here on, pushes are too late.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+from flask import Request
+from flask import request
+
+from ._connector import PushTracker
+from ._early import may_send
+from ._header import Selection
+from ._learn import Learned
+from ._link import Link
+from ._manifest import Manifest
+from ._setup import state_of
+from ._static import StaticFiles
+from .config import Config
+
+
+#: The extension's name in ``app.extensions``.
+NAME = "firehose"
+logger: logging.Logger = logging.getLogger("flask_firehose")
+
+
+@dataclass(slots=True)
+class Page:
+    """The links of the page that a request makes, by their keys.
+
+    :param links: all of them.
+    :param declared: the keys of those that need not be learned.
+    :param declarations: the ``@hints`` that were resolved.
+    :param lesson: under which key the page is learned from, if it is.
+    :param sent: what left in the page's ``Link`` header.
+    :param done: the links are chosen.
+    """
+
+    links: dict[str, Link] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+    declarations: list[object] = field(default_factory=list)
+    lesson: tuple[str, str, str] | None = None
+    sent: Selection | None = None
+    done: bool = False
+
+    def add(self, link: Link, *, declared: bool = False) -> None:
+        """Add a link, once; a nonce comes with the last word."""
+        if link.key not in self.links or link.personal:
+            self.links[link.key] = link
+        if declared:
+            self.declared.add(link.key)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one app's requests look up."""
+
+    config: Config
+    connector: PushTracker | None
+    learned: Learned
+    static: StaticFiles
+    manifest: Manifest | None
+
+    def select(self, links: Iterable[Link], room: int | None = None) -> Selection:
+        """Choose the links that fit.
+
+        :param room: the bytes that there are, if fewer than configured.
+        """
+        most = self.config.max_bytes
+        return Selection.of(
+            links,
+            max_bytes=most if room is None else min(most, room),
+            max_links=self.config.max_links,
+        )
+
+    def is_fresh(self, link: Link, mount: str) -> bool:
+        """Return whether browsers keep what they fetch early until the page asks."""
+        return (
+            not link.fetches
+            or self.config.static_fresh
+            or self.static.max_age(link.url, mount) != 0
+        )
+
+    def send_early(self, links: Iterable[Link]) -> bool:
+        """Send one 103 if the configuration, the server and the client want it."""
+        environ: dict[str, Any] = request.environ
+        if not (self.config.early_hints and may_send(environ)):
+            return False
+        mount = environ.get("SCRIPT_NAME", "")
+        early = self.select(
+            link for link in links if link.early and self.is_fresh(link, mount)
+        )
+        if not early.links:
+            return False
+        # Taken away, so that no request sends two: proxies fail at many, and
+        # browsers use the first.
+        send = environ.pop("wsgi.early_hints")
+        try:
+            send([("Link", early.value)])
+        except Exception:
+            # A hint is never worth the page.
+            logger.exception("%r: the server sent no early hints", request.path)
+            return False
+        return True
+
+
+def get_state() -> State:
+    """Return the current app's state.
+
+    :raises SetupError: there is no current app, or no Firehose on it.
+    """
+    return state_of(NAME, "Firehose", State)
+
+
+def current_request() -> Request:
+    """Return the object behind the proxy."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return found
