@@ -12,6 +12,10 @@ from harness.databases import memcached
 from harness.databases import redis_server
 from harness.nginx import nginx
 from harness.npm import node_packages
+from harness.proxies import caddy
+from harness.proxies import haproxy
+from harness.proxies import varnish
+from harness.relay import relay
 from harness.s3 import Front
 from harness.s3 import S3Server
 from harness.s3 import ceph_server
@@ -40,20 +44,24 @@ __all__ = [
     "Server",
     "apache",
     "browser",
+    "caddy",
     "ceph_server",
     "faulty_server",
     "free_port",
     "gunicorn",
+    "haproxy",
     "memcached",
     "nginx",
     "node_packages",
     "redis_server",
+    "relay",
     "require",
     "require_module",
     "s3_server",
     "serve",
     "tls_front",
     "uwsgi",
+    "varnish",
     "waitress",
     "werkzeug_server",
 ]

@@ -40,6 +40,7 @@ class Linking(Protocol):
 
     def links(self) -> Iterable[Link]:
         """Return the links for the current request."""
+        ...
 
 
 Source = str | Link | Linking | Callable[[], "str | Link | Iterable[str | Link] | None"]
@@ -141,7 +142,7 @@ def _links(source: Any) -> list[Link]:
         return [Link.make(source)]
     if isinstance(source, Linking):
         return list(source.links())
-    found = source() if callable(source) else source
+    found: Any = source() if callable(source) else source
     return (
         []
         if found is None

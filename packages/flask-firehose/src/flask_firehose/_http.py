@@ -130,6 +130,8 @@ def _http2(
 
 def _take(event: Any, client: Any, answer: Answer, seconds: float) -> bool:
     """Take an event of HTTP/2; return whether it was the last."""
+    if getattr(event, "stream_id", 1) != 1:
+        return False  # the server pushes
     match type(event).__name__:
         case "InformationalResponseReceived":
             found = dict(event.headers)

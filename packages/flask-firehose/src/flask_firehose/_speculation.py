@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import Literal
 from typing import TypeVar
+from typing import overload
 
 from flask import Flask
 from flask import Response
@@ -41,7 +42,17 @@ ENDPOINT = "firehose_speculation"
 ATTRIBUTE = "_flask_firehose_prefetchable"
 
 
-def prefetchable(view: F | None = None, *, prerender: bool = False) -> Any:
+@overload
+def prefetchable(view: F, *, prerender: bool = False) -> F: ...
+
+
+@overload
+def prefetchable(*, prerender: bool = False) -> Callable[[F], F]: ...
+
+
+def prefetchable(
+    view: Callable[..., Any] | None = None, *, prerender: bool = False
+) -> Any:
     """Mark a view as safe to fetch before anybody has clicked.
 
     It must change nothing and answer a GET the same now and a minute later.

@@ -13,13 +13,18 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from flask import Flask
 
 import harness
+from flask_firehose import Firehose
+from flask_firehose._http import fetch
 
 
 if TYPE_CHECKING:
@@ -30,6 +35,33 @@ EARLY = (
     b"HTTP/1.1 103 Early Hints\r\n"
     b"Link: </static/main.css>; rel=preload; as=style\r\n\r\n"
 )
+
+
+LARGE = """\
+import random
+from flask import Flask, request, session
+from flask_firehose import Connector, Firehose, push_static
+
+apps = []
+for connector in (None, Connector):
+    one = Flask(__name__)
+    one.secret_key = "secret"
+    Firehose(one, connector)
+    apps.append(one)
+
+    @one.get("/")
+    def page():
+        chance = random.Random(1)
+        size = request.args.get("size", 0, int)
+        session["note"] = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=size))
+        for number in range(30):
+            push_static(f"images/picture-number-{number}.png")
+        return "page"
+
+
+def app(environ, start_response):
+    return apps["connector=1" in environ["QUERY_STRING"]](environ, start_response)
+"""
 
 
 def heads(
@@ -160,9 +192,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, s
 class Site:
     """The app behind Apache, over TLS."""
 
-    url: str
+    port: int
     option: str
     app: harness.Server
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"https://localhost:{self.port}"
 
     def log(self) -> list[tuple[str, float]]:
         """Return what the app was asked for, and when."""
@@ -170,9 +207,11 @@ class Site:
             return [(path, at) for path, at in json.load(response)]
 
 
-@pytest.fixture(scope="module")
-def site(server: harness.Server, certificate: tuple[Path, Path, str]) -> Iterator[Site]:
-    """Apache with the README's configuration."""
+@contextmanager
+def apache(
+    server: harness.Server, certificate: tuple[Path, Path, str]
+) -> Iterator[Site]:
+    """Run Apache with the README's configuration."""
     (configuration,) = re.findall(r"```apache\n(.*?)```", README, re.DOTALL)
     tls = (
         f"SSLEngine on\nSSLCertificateFile {certificate[0]}\n"
@@ -181,16 +220,24 @@ def site(server: harness.Server, certificate: tuple[Path, Path, str]) -> Iterato
     with harness.apache(
         tls + configuration.replace("http://127.0.0.1:8000", server.url),
         modules=["http2", "ssl", "socache_shmcb"],
-    ) as apache:
+    ) as running:
         option = f"--ignore-certificate-errors-spki-list={certificate[2]}"
-        yield Site(f"https://localhost:{apache.port}", option, server)
+        yield Site(running.port, option, server)
+
+
+@pytest.fixture(scope="module")
+def site(server: harness.Server, certificate: tuple[Path, Path, str]) -> Iterator[Site]:
+    """The app behind Apache."""
+    with apache(server, certificate) as site:
+        yield site
 
 
 def test_apache(site: Site) -> None:
     """Apache forwards the 103 over HTTP/2."""
     curl = harness.require("curl", "apt-get install curl")
+    options = ["-sik", "--http2", "-HSec-Fetch-Mode: navigate"]
     done = subprocess.run(
-        [curl, "-sik", "--http2", f"{site.url}/declared"],
+        [curl, *options, f"{site.url}/declared"],
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     assert done.stdout.startswith(
@@ -198,45 +245,136 @@ def test_apache(site: Site) -> None:
     )
 
 
-def visit(chromium: Browser, site: Site, path: str) -> tuple[float, str]:
-    """Return how long after the page its style sheet is asked for, and by what."""
+def visit(chromium: Browser, site: Site, path: str) -> tuple[str, int]:
+    """Visit a page as somebody new.
+
+    :return: why its style sheet was fetched, and how often.
+    """
+    before = len(site.log())
     context = chromium.new_context()
     page = context.new_page()
-    page.goto(f"{site.url}{path}?seconds=1")
+    page.goto(f"{site.url}{path}?seconds=0.3")
     script = "JSON.stringify(performance.getEntriesByType('resource'))"
     resources = json.loads(page.evaluate(script))
     context.close()
-    log = site.log()
-    started = max(at for logged, at in log if logged == path)
-    asked = min(at for logged, at in log if logged.endswith(".css") and at > started)
-    (kind,) = (
-        resource["initiatorType"]
-        for resource in resources
-        if resource["name"].endswith("/static/main.css")
-    )
-    return asked - started, kind
+    kinds = [
+        one["initiatorType"]
+        for one in resources
+        if one["name"].endswith("/static/main.css")
+    ]
+    asked = [path for path, _ in site.log()[before:] if path.endswith(".css")]
+    return ", ".join(kinds), len(asked)
 
 
 @pytest.mark.parametrize("path", ["/declared", "/explicit", "/learned"])
 def test_browser(site: Site, path: str) -> None:
-    """Chromium asks for the style sheet before the page has come.
+    """In every visit, Chromium fetches the style sheet by the hint, and once.
 
-    It ignores one 103 in twenty or so, on a busy machine.
+    Over loopback a 103 may arrive before the browser has noted that it sent the
+    request, and is lost then. On no real network it does.
     """
-    # The first visitor teaches, where there is something to learn.
-    assert b"HTTP/1.1 200 OK" in heads(site.app, path)
-    with harness.browser(site.option) as chromium:
-        visits = [visit(chromium, site, path)]
-        while visits[-1][0] > 0.1 and len(visits) < 4:
-            visits.append(visit(chromium, site, path))
-    delay, kind = visits[-1]
-    assert delay < 0.1, visits
-    assert kind == "early-hints"
+    for number in range(8):
+        heads(site.app, path, f"User-Agent: {number}")
+    with (
+        harness.relay(site.port, seconds=0.005) as port,
+        harness.browser(site.option) as chromium,
+    ):
+        far = replace(site, port=port)
+        visits = [visit(chromium, far, path) for _ in range(5)]
+    assert visits == [("early-hints", 1)] * 5
 
 
 def test_browser_without_hints(site: Site) -> None:
     """Without a 103 the style sheet waits for the page."""
     with harness.browser(site.option) as chromium:
-        delay, kind = visit(chromium, site, "/plain")
-    assert delay > 1
-    assert kind == "link"
+        assert visit(chromium, site, "/plain") == ("link", 1)
+
+
+def test_browser_without_a_max_age(
+    app_file: Path, certificate: tuple[Path, Path, str]
+) -> None:
+    """A file that browsers ask for again is left to the page: one request."""
+    environ = {
+        "APP_FIREHOSE_EARLY_HINTS": "true", "APP_SEND_FILE_MAX_AGE_DEFAULT": "null",
+    }  # fmt: skip
+    with (
+        harness.gunicorn(app_file, worker="gthread", environ=environ) as server,
+        apache(server, certificate) as site,
+        harness.browser(site.option) as chromium,
+    ):
+        for _ in range(3):
+            assert visit(chromium, site, "/declared") == ("link", 1)
+
+
+def interim(url: str) -> tuple[int, int]:
+    """Return how many 103s a navigation got, and the status of the page."""
+    answer = fetch(url, {"Sec-Fetch-Mode": "navigate"}, insecure=True)
+    return sum(status == 103 for _, status, _ in answer.interim), answer.status
+
+
+def test_proxies(
+    server: harness.Server, certificate: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    """Each proxy does with a 103 what the README's table says."""
+    cert, key, _ = certificate
+    pem = tmp_path / "site.pem"
+    pem.write_text(cert.read_text() + key.read_text())
+    later = "proxy_http_version 1.1;"
+    with (
+        apache(server, certificate) as apache_site,
+        harness.caddy(server, certificate=cert, key=key) as caddy,
+        harness.haproxy(server, pem=pem) as haproxy,
+        harness.varnish(server) as varnish,
+        harness.nginx(f"location / {{ proxy_pass {server.url}; }}") as nginx,
+        harness.nginx(f"location / {{ {later} proxy_pass {server.url}; }}") as lost,
+    ):
+        assert interim(f"{apache_site.url}/declared") == (1, 200)
+        assert interim(f"https://localhost:{caddy.port}/declared") == (1, 200)
+        assert interim(f"https://localhost:{haproxy.port}/declared") == (1, 200)
+        assert interim(f"{nginx.url}/declared") == (0, 200)
+        assert interim(f"{varnish.url}/declared") == (0, 503)
+        received = heads(lost, "/declared")
+        # It takes the 103 for the answer, and sends what follows as its body.
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 103 Early Hints\r\nServer: nginx")
+        assert body.startswith(b"HTTP/1.1 200 OK\r\nServer: gunicorn")
+
+
+def test_head_with_a_session(tmp_path: Path) -> None:
+    """A large session and many links pass an nginx with its default buffer."""
+    (tmp_path / "large.py").write_text(LARGE)
+    with (
+        harness.gunicorn(tmp_path / "large.py") as server,
+        harness.nginx(f"location / {{ proxy_pass {server.url}; }}") as nginx,
+    ):
+        for connector in ("0", "1"):
+            for size in range(2000, 2800, 100):
+                answer = fetch(f"{nginx.url}/?size={size}&connector={connector}", {})
+                assert answer.status == 200
+                assert answer.get("set-cookie")
+
+
+def test_check(site: Site) -> None:
+    """The command finds on a real site what its visitors get."""
+    app = Flask(__name__)
+    Firehose(app)
+    runner = app.test_cli_runner()
+    arguments = ["firehose", "check", "--insecure", f"{site.url}/declared?seconds=0.2"]
+    result = runner.invoke(args=arguments)
+    assert result.exit_code == 0, result.output
+    for expected in (
+        "ok    HTTP/2: browsers act on a 103",
+        "ok    a navigation got a 103, ",
+        "ok    a client that does not navigate got no 103",
+        "ok    the page has 1 links in its header",
+        "ok    /static/main.css: 18 bytes, public, max-age=60",
+        "note  answered by gunicorn",
+    ):
+        assert expected in result.output
+    result = runner.invoke(args=["firehose", "check", f"{site.app.url}/plain"])
+    assert result.exit_code == 1
+    assert "bad   HTTP/1.1: browsers ignore a 103" in result.output
+    assert "bad   a navigation got no 103" in result.output
+    result = runner.invoke(args=["firehose", "check", "http://127.0.0.1:1/"])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "http://127.0.0.1:1/ cannot be fetched" in result.output
