@@ -45,7 +45,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 12
+    assert len(SAMPLES) == 13
 
 
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +80,15 @@ def test_files(app: Flask) -> None:
         names = run("provider = ", store=store, request=flask.request)
     assert str(names["file"]) == "avatars/42/me.png"
     assert str(names["picture"]) == "avatars/42/me.png"
+
+
+def test_pages(app: Flask) -> None:
+    """The sample gives two pages."""
+    provider = MemoryStore()
+    for number in range(120):
+        provider.save(io.BytesIO(b""), f"avatars/{number}.png")
+    names = run("page = provider.page(", provider=provider)
+    assert (len(names["page"].files), len(names["more"].files)) == (100, 20)
 
 
 def test_attributes(app: Flask) -> None:

@@ -8,8 +8,10 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -113,28 +115,47 @@ class Bucket:
         :param attributes: what S3 is to keep with it.
         :param name: the name of the file, which implies some of them.
         """
-        arguments = {
-            "Bucket": self.name,
-            "Key": key,
-            **({"ACL": self.config.s3_acl} if self.config.s3_acl else {}),
-            **self.config.s3_object_parameters,
-            **parameters(attributes, name, mark),
-        }
+        arguments = self.arguments(key, mark, attributes, name)
         only = {"IfNoneMatch": "*"} if condition else {}
         in_parts = size >= self.config.s3_multipart_threshold
         if condition and self.dialect is Dialect.PUTS:
             in_parts = False
         body.seek(0)
-        try:
+
+        def write() -> bool:
             if in_parts:
                 return self._put_parts(arguments, body, size, only)
             self.client.put_object(Body=body, ContentLength=size, **arguments, **only)
+            return True
+
+        return self.unless_taken(write, key, mark)
+
+    def unless_taken(self, write: Callable[[], bool], key: str, mark: str) -> bool:
+        """Write an object; return whether it was made, or the key was taken.
+
+        :param mark: what the object has if it is ours.
+        """
+        try:
+            return write()
         except _client_error() as error:
             # An attempt whose answer was lost may have made it.
             if _code(error) in {*TAKEN, "NoSuchUpload"}:
                 return self._is_ours(key, mark)
             raise
-        return True
+
+    def arguments(
+        self, key: str, mark: str, attributes: Attributes, name: str
+    ) -> dict[str, Any]:
+        """Return what every object is made with, in boto3's words."""
+        headers = to_headers(attributes, name)
+        return {
+            "Bucket": self.name,
+            "Key": key,
+            **({"ACL": self.config.s3_acl} if self.config.s3_acl else {}),
+            **self.config.s3_object_parameters,
+            **{key.replace("-", ""): value for key, value in headers.items()},
+            "Metadata": {MARK: mark, **to_metadata(attributes)},
+        }
 
     def _put_parts(
         self,
@@ -218,19 +239,34 @@ class Bucket:
             Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"]
         )
 
+    def list_page(
+        self, prefix: str, delimiter: str | None, limit: int, token: str | None
+    ) -> Mapping[str, Any]:
+        """Return one page of a listing, as S3 gives it."""
+        wanted = {"Delimiter": delimiter, "ContinuationToken": token}
+        given = {key: value for key, value in wanted.items() if value}
+        page: Mapping[str, Any] = self.client.list_objects_v2(
+            Bucket=self.name, Prefix=prefix, MaxKeys=limit, **given
+        )
+        return page
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects, a thousand at most, in one request.
+
+        :raises BackendError: for the first that S3 keeps.
+        """
+        objects = [{"Key": key} for key in keys]
+        answer = self.client.delete_objects(
+            Bucket=self.name, Delete={"Objects": objects, "Quiet": True}
+        )
+        for error in answer.get("Errors", ()):
+            raise BackendError("delete", error["Key"], f"S3 said {error['Code']}")
+
     def list(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         """Yield what S3 knows of all objects whose keys start with a prefix."""
         pages = self.client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self.name, Prefix=prefix):
             yield from page.get("Contents", ())
-
-
-def parameters(attributes: Attributes, name: str, mark: str) -> dict[str, Any]:
-    """Return what boto3 calls the headers of an object."""
-    headers = to_headers(attributes, name)
-    made: dict[str, Any] = {key.replace("-", ""): headers[key] for key in headers}
-    made["Metadata"] = {MARK: mark, **to_metadata(attributes)}
-    return made
 
 
 class ObjectReader(io.RawIOBase):

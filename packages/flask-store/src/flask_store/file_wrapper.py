@@ -106,8 +106,15 @@ class FileWrapper:
         self.provider.delete(self.name)
 
     def copy(self, name: str) -> FileWrapper:
-        """Copy the file without overwriting another.
+        """Copy the file, with what it carries, without overwriting another.
 
         :param name: the new name, which becomes unique where it is taken.
         """
         return self.provider.copy(self.name, name)
+
+    def move(self, name: str) -> FileWrapper:
+        """Give the file another name, without overwriting another; return it.
+
+        :param name: the new name, which becomes unique where it is taken.
+        """
+        return self.provider.move(self.name, name)

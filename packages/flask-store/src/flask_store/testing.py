@@ -17,6 +17,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -301,6 +302,90 @@ class ProviderContract:
         self.settle(provider)
         assert list(provider.list()) == []
 
+    def test_copy_of_nothing(self, provider: BaseStore) -> None:
+        """An empty file is copied too, and one that is not there is missing."""
+        file = self.save(provider, b"", "empty.bin")
+        copy = file.copy("copies/empty.bin")
+        self.settle(provider)
+        assert read(copy) == b""
+        for verb in ("copy", "move"):
+            with pytest.raises(NotFoundError, match=r"'no\.txt' is not in the store"):
+                getattr(provider, verb)("no.txt", "b.txt")
+
+    def test_move(self, provider: BaseStore) -> None:
+        """A moved file is what it was, and takes nobody's name."""
+        self.save(provider, b"other", "there/b.bin")
+        file = provider.save(
+            upload(b"content", "a.png"), sha256=True, metadata={"owner": "1"}
+        )
+        self.settle(provider)
+        before = file.attributes
+        moved = file.move("there/b.bin")
+        self.settle(provider)
+        assert not file.exists()
+        assert str(moved) != "there/b.bin"
+        assert str(moved).startswith("there/b")
+        assert read(moved) == b"content"
+        assert moved.attributes.content_type == before.content_type == "image/png"
+        assert moved.attributes.sha256 == before.sha256
+        assert moved.attributes.metadata == {"owner": "1"}
+
+    def test_copies_at_once(self, provider: BaseStore) -> None:
+        """Copies that ask for one name at once get as many."""
+        file = self.save(provider, b"content", "one.bin")
+        with ThreadPoolExecutor(8) as pool:
+            copies = list(pool.map(lambda _: file.copy("two.bin"), range(8)))
+        self.settle(provider)
+        assert len({str(copy) for copy in copies}) == 8
+        assert {read(copy) for copy in copies} == {b"content"}
+
+    def test_copy_skips_the_hook(self, provider: BaseStore) -> None:
+        """What was accepted once is copied as it is."""
+        file = self.save(provider, b"content", "one.bin")
+
+        def refuse(_: Incoming) -> None:
+            raise RefusedError("No.")
+
+        provider.config = replace(provider.config, accept=refuse)
+        copied = provider.copy(str(file), "2.bin")
+        self.settle(provider)
+        assert read(copied) == b"content"
+        with pytest.raises(RefusedError, match="No"):
+            provider.save(upload(b"content"))
+
+    def test_delete_prefix(self, provider: BaseStore) -> None:
+        """All files of a folder are deleted, and no others."""
+        names = ["a/1.bin", "a/b/2.bin", "a2.bin", "ab/1.bin"]
+        files = {name: str(self.save(provider, b"x", name)) for name in names}
+        with pytest.raises(ValueError, match="name the files to delete"):
+            provider.delete_prefix("")
+        assert provider.delete_prefix("none/") == 0
+        assert provider.within("a").delete_prefix() == 2
+        left = [str(file) for file in provider.list()]
+        assert left == [files["a2.bin"], files["ab/1.bin"]]
+        assert provider.delete_prefix("a") == 2
+        assert list(provider.list()) == []
+        self.save(provider, b"x", "a/b/2.bin")
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+    def test_page(self, provider: BaseStore, limit: int) -> None:
+        """Pages give each file and each folder once, and in order."""
+        names = ["a-b.bin", "a/1.bin", "a/2.bin", "a/c/3.bin", "b.bin", "é/4.bin"]
+        saved = [str(self.save(provider, b"x", name)) for name in names]
+        top = sorted([saved[0], "a/", saved[4], "é/"])
+        assert entries(provider, limit) == top
+        assert entries(provider, limit, delimiter=None) == saved
+        assert entries(provider, limit, prefix="a/") == sorted([*saved[1:3], "a/c/"])
+        assert entries(provider.within("a"), limit) == sorted([*saved[1:3], "c/"])
+        assert entries(provider.within("a"), limit, prefix="c/") == [saved[3]]
+        assert entries(provider, limit, prefix="none/") == []
+
+    @pytest.mark.parametrize("limit", [0, -1, 1001])
+    def test_page_limit(self, provider: BaseStore, limit: int) -> None:
+        """A page that no store can give is refused."""
+        with pytest.raises(ValueError, match=f"limit is {limit}: use 1 to 1000"):
+            provider.page(limit=limit)
+
     def test_urls(self, provider: BaseStore) -> None:
         """What a URL cannot hold is quoted."""
         file = self.save(provider, b"", "ä #?%41&+.txt")
@@ -322,6 +407,20 @@ class ProviderContract:
         proposed = provider.safe_filename(file.filename)
         assert proposed != file.filename
         assert proposed.endswith(".txt")
+
+
+def entries(provider: BaseStore, limit: int, **options: Any) -> list[str]:
+    """Return the files and folders of all pages, sorted."""
+    found: list[str] = []
+    after = None
+    for _ in range(20):
+        page = provider.page(limit=limit, after=after, **options)
+        assert len(page.files) + len(page.folders) <= limit
+        found += [*map(str, page.files), *page.folders]
+        if page.next is None:
+            return sorted(found)
+        after = page.next
+    raise AssertionError(f"the pages never end: {found}")
 
 
 class OneWay:

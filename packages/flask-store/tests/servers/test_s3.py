@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -395,6 +397,39 @@ def test_object_headers(
     assert head["ContentType"] == content_type
     assert head.get("ContentDisposition") == disposition
     assert head["CacheControl"] == "max-age=60"
+
+
+@pytest.mark.parametrize("conditional", ["always", "never"])
+def test_server_side_copy(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, conditional: str
+) -> None:
+    """S3 copies and moves on its own side, large files in parts."""
+    monkeypatch.setattr("flask_store._server_copy.PART", 5 * MIB)
+    store = make(config, STORE_S3_CONDITIONAL=conditional)
+    data = random.Random(0).randbytes(LARGE)
+    calls: list[str] = []
+    events = store.bucket.client.meta.events
+    events.register("before-call.s3", lambda model, **_: calls.append(model.name))
+    for content in (b"small", data):
+        file = store.save(io.BytesIO(content), "a.bin", content_type="image/png")
+        calls.clear()
+        moved = file.copy("b.bin").move("c.bin")
+        assert "PutObject" not in calls
+        assert "GetObject" not in calls
+        assert moved.content_type == "image/png"
+        assert moved.provider.size(str(moved)) == len(content)
+        with moved.open() as stream:
+            assert stream.read() == content
+
+
+def test_delete_prefix_of_many(config: dict[str, Any]) -> None:
+    """More files than one request can name are deleted, and no others."""
+    store = make(config)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: store.save(io.BytesIO(b""), f"a/{n}"), range(1005)))
+    store.save(io.BytesIO(b""), "ab")
+    assert store.delete_prefix("a/") == 1005
+    assert [file.filename[:2] for file in store.list()] == ["ab"]
 
 
 def test_strangers_are_kept_out(config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from collections.abc import Generator
@@ -22,6 +23,11 @@ from flask_store import names
 from flask_store._attributes import Attributes
 from flask_store._attributes import SaveOptions
 from flask_store._attributes import check_download_name
+from flask_store._listing import LARGEST_PAGE
+from flask_store._listing import Page
+from flask_store._listing import check_limit
+from flask_store._listing import page
+from flask_store._listing import rolled_up
 from flask_store._request import body_of
 from flask_store._request import content_digest
 from flask_store._request import is_body
@@ -207,13 +213,76 @@ class BaseStore:
         return FileWrapper(self.within(None), self.full_name(name))
 
     def copy(self, name: str, to: str) -> FileWrapper:
-        """Copy a file without overwriting another.
+        """Copy a file, with what it carries, without overwriting another.
+
+        It is as it was accepted, so no hook sees it again.
 
         :param to: the new name, which becomes unique where it is taken.
+        :raises NotFoundError: where there is no such file.
         """
         attributes = self.attributes(name)
+        accepting = copy.copy(self)
+        accepting.config = dataclasses.replace(self.config, accept=None)
         with self.open(name) as file:
-            return self.save(file, to, **attributes.options(name, to))
+            return accepting.save(file, to, **attributes.options(name, to))
+
+    def move(self, name: str, to: str) -> FileWrapper:
+        """Give a file another name, without overwriting another.
+
+        A kill in between leaves it under both names, never under none.
+
+        :param to: the new name, which becomes unique where it is taken.
+        :raises NotFoundError: where there is no such file.
+        """
+        moved = self.copy(name, to)
+        self.delete(name)
+        return moved
+
+    def delete_prefix(self, prefix: str = "") -> int:
+        """Delete all files whose names start with a prefix; return how many.
+
+        Like :meth:`list` it takes names by their beginning: a folder's end with "/".
+
+        :raises ValueError: for all files of the whole store; name a folder.
+        """
+        self._check_bounded(prefix)
+        root = self.within(None)
+        count = 0
+        for file in self.list(prefix):
+            root.delete(file.name)
+            count += 1
+        return count
+
+    def page(
+        self,
+        prefix: str = "",
+        *,
+        delimiter: str | None = "/",
+        limit: int = LARGEST_PAGE,
+        after: str | None = None,
+    ) -> Page:
+        """Return a page of the files whose names start with a prefix, sorted.
+
+        :param delimiter: what ends a folder's name; its files are then one entry. None
+            lists them all.
+        :param limit: the most entries, 1 to 1000. There may be fewer on any page.
+        :param after: the ``next`` of the page before.
+        """
+        check_limit(limit)
+        start = f"{self.destination}/{prefix}" if self.destination else prefix
+        above = f"{self.destination}/" if self.destination else ""
+        entries = self._entries(start, delimiter, after or "")
+        return page(entries, above, limit)
+
+    def _entries(
+        self, start: str, delimiter: str | None, after: str
+    ) -> Iterator[FileWrapper | str]:
+        """Yield files and folders, sorted, that come after an entry."""
+        return rolled_up(self.within(None).list(start), start, delimiter, after)
+
+    def _check_bounded(self, prefix: str) -> None:
+        if not (prefix or self.destination):
+            raise ValueError("prefix is '': name the files to delete, or a folder")
 
     def safe_filename(self, filename: str) -> str:
         """Propose a name for what a client sent, with a short UUID where it is taken.
@@ -279,18 +348,19 @@ class BaseStore:
 
     def place(
         self,
-        upload: Upload,
+        name: str,
         create: Callable[[str], bool],
         *,
         always_unique: bool = False,
     ) -> str:
         """Create a file under its name, or the first unique one that is free.
 
+        :param name: the name, cleaned.
         :param create: creates the file of a name, unless there is one; tells which.
         :return: the name as the root of the store sees it.
         """
-        for name in names.candidates(upload.name, always_unique=always_unique):
-            full = self.full_name(name)
+        for candidate in names.candidates(name, always_unique=always_unique):
+            full = self.full_name(candidate)
             if create(full):
                 return full
         raise StoreError("unreachable")  # pragma: no cover - candidates never end

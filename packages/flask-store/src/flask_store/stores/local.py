@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
 import uuid
+from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterator
 from datetime import UTC
@@ -16,14 +18,17 @@ from typing import IO
 from typing import TYPE_CHECKING
 from typing import BinaryIO
 from typing import Unpack
+from typing import overload
 
 from flask_store import names
 from flask_store._attributes import Attributes
 from flask_store._attributes import SaveOptions
+from flask_store._attributes import dump
 from flask_store._records import Record
 from flask_store._records import forget
 from flask_store._records import orphans
 from flask_store._records import read
+from flask_store._records import write
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import NotFoundError
@@ -44,6 +49,12 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from flask_store._tus.endpoint import Place
+
+
+#: How often a folder that was removed meanwhile is made again.
+ATTEMPTS = 3
+#: A file system without hard links, or a file that has too many.
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
 class LocalStore(BaseStore):
@@ -118,23 +129,34 @@ class LocalStore(BaseStore):
         record = Record(spool, durable=self.config.fsync)
 
         def link(full: str) -> bool:
-            path = self._target(full)
             record.settle(upload.kept(full))
+            return self._in_folder(record.link, self._target(full))
+
+        with system_failing_as("save", upload.name):
+            full = self.place(upload.name, link)
+            self._sync(full)
+            return self.saved(full, _size(spool))
+
+    def _in_folder(self, link: Callable[[str], bool], path: str) -> bool:
+        """Give a file its name, in a folder that is made where it is not there."""
+        for left in reversed(range(ATTEMPTS)):
             try:
-                return record.link(path)
+                return link(path)
             except FileNotFoundError:
-                make_folder(Path(path).parent, durable=self.config.fsync)
-                return record.link(path)
+                # Somebody may remove the folder again, as it is empty.
+                if not left:
+                    raise
+                with contextlib.suppress(FileNotFoundError):
+                    make_folder(Path(path).parent, durable=self.config.fsync)
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     raise _OtherFileSystemError from error
                 raise
+        raise AssertionError  # pragma: no cover
 
-        with system_failing_as("save", upload.name):
-            full = self.place(upload, link)
-            if self.config.fsync:
-                sync_folder((self.root / full).parent)
-            return self.saved(full, _size(spool))
+    def _sync(self, full: str) -> None:
+        if self.config.fsync:
+            sync_folder((self.root / full).parent)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""
@@ -157,6 +179,47 @@ class LocalStore(BaseStore):
             forget(str(path))
             path.unlink()
 
+    def delete_prefix(self, prefix: str = "") -> int:
+        """Delete all files whose names start with a prefix, and their folders."""
+        count = super().delete_prefix(prefix)
+        above, start = self._start(prefix)
+        for folder, _, _ in os.walk(self.root / above, topdown=False):
+            inside = f"{Path(folder).relative_to(self.root).as_posix()}/"
+            # Those that hold anything, a file in the making too, stay.
+            with contextlib.suppress(OSError):
+                if inside != above and inside.startswith(start):
+                    Path(folder).rmdir()
+        return count
+
+    def move(self, name: str, to: str) -> FileWrapper:
+        """Give a file another name; of two moves at once one wins."""
+        attributes = self.attributes(name)
+        source, known = self.join(name), self.full_name(name)
+        target = names.clean_path(to)
+        kept = read(source, self.size(name))
+
+        def link(full: str) -> bool:
+            # What it has is kept: until it has the new name, the old one counts.
+            record = kept | attributes.moved(known, full).record(full)
+            if record != kept and not write(source, dump(record)):
+                raise _OtherFileSystemError
+            return self._in_folder(functools.partial(_link, source), self._target(full))
+
+        with system_failing_as("move", name):
+            try:
+                full = self.place(target, link)
+            except _OtherFileSystemError:
+                return super().move(name, to)
+            self._sync(full)
+            try:
+                os.unlink(source)  # noqa: PTH108
+            except FileNotFoundError:
+                # Somebody else has moved or deleted it.
+                os.unlink(self._target(full))  # noqa: PTH108
+                raise
+            self._sync(known)
+        return FileWrapper(self.within(None), full)
+
     def size(self, name: str) -> int:
         """Return the number of bytes."""
         return self._stat(name).st_size
@@ -172,13 +235,34 @@ class LocalStore(BaseStore):
 
     def list(self, prefix: str = "") -> Iterator[FileWrapper]:
         """Yield the files whose names start with a prefix, sorted by their names."""
+        above, start = self._start(prefix)
+        root = self.within(None)
+        for name, found in _walk(self.root / above, above, start):
+            yield FileWrapper(root, name, found.st_size, _time(found))
+
+    def _start(self, prefix: str) -> tuple[str, str]:
+        """Return what all names of a listing begin with: their folder, and more."""
         start = f"{self.destination}/{prefix}" if self.destination else prefix
-        folder = start.rpartition("/")[0]
+        folder, slash, _ = start.rpartition("/")
         if folder:
             names.check(folder)
+        return folder + slash, start
+
+    def _entries(
+        self, start: str, delimiter: str | None, after: str
+    ) -> Iterator[FileWrapper | str]:
+        if delimiter not in {"/", None}:
+            yield from super()._entries(start, delimiter, after)
+            return
         root = self.within(None)
-        for name, found in _walk(self.root / folder, folder and f"{folder}/", start):
-            yield FileWrapper(root, name, found.st_size, _time(found))
+        above, start = root._start(start)
+        for name, found in _walk(
+            self.root / above, above, start, after, shallow=delimiter is not None
+        ):
+            if found is None:
+                yield name
+            else:
+                yield FileWrapper(root, name, found.st_size, _time(found))
 
     def join(self, *parts: str) -> str:
         """Return a file's absolute path on disk."""
@@ -231,8 +315,42 @@ class _OtherFileSystemError(Exception):
     """The spool is not where the file is to be."""
 
 
-def _walk(folder: Path, above: str, start: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield files in the order of their whole names, as S3 does."""
+@overload
+def _walk(
+    folder: Path, above: str, start: str
+) -> Iterator[tuple[str, os.stat_result]]: ...
+@overload
+def _walk(
+    folder: Path, above: str, start: str, after: str, *, shallow: bool
+) -> Iterator[tuple[str, os.stat_result | None]]: ...
+def _walk(
+    folder: Path, above: str, start: str, after: str = "", *, shallow: bool = False
+) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Yield files in the order of their whole names, as S3 does.
+
+    :param above: the folder's name in the store, with its slash.
+    :param start: what names begin with.
+    :param after: yield only what comes after this entry.
+    :param shallow: yield a folder that holds files, instead of these.
+    """
+    for name, entry in _sorted_entries(folder):
+        full = above + name
+        inside = name.endswith("/") and not shallow and after.startswith(full)
+        if full <= after and not inside:
+            continue
+        if not name.endswith("/"):
+            if full.startswith(start) and entry.is_file(follow_symlinks=False):
+                # Somebody may have deleted it since.
+                with contextlib.suppress(FileNotFoundError):
+                    yield full, entry.stat()
+        elif shallow and full.startswith(start):
+            if any(True for _ in _walk(Path(entry.path), full, full)):
+                yield full, None
+        elif full.startswith(start) or start.startswith(full):
+            yield from _walk(Path(entry.path), full, start, after, shallow=shallow)
+
+
+def _sorted_entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as entries:
             found = [
@@ -241,16 +359,21 @@ def _walk(folder: Path, above: str, start: str) -> Iterator[tuple[str, os.stat_r
                 if not entry.name.startswith(".")
             ]
     except ABSENT:
-        return
-    for name, entry in sorted(found, key=lambda pair: pair[0]):
-        full = above + name
-        if name.endswith("/"):
-            if full.startswith(start) or start.startswith(full):
-                yield from _walk(Path(entry.path), full, start)
-        elif full.startswith(start) and entry.is_file(follow_symlinks=False):
-            # Somebody may have deleted it since.
-            with contextlib.suppress(FileNotFoundError):
-                yield full, entry.stat()
+        return []
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _link(source: str, path: str) -> bool:
+    """Give a file a second name; return whether the name was free."""
+    try:
+        os.link(source, path, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in NO_LINKS:
+            raise _OtherFileSystemError from error
+        raise
+    return True
 
 
 def _size(spool: Spool) -> int:

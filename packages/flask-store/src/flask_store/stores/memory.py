@@ -79,7 +79,7 @@ class MemoryStore(BaseStore):
             # setdefault is atomic: of two threads one sees the other's blob.
             return self._blobs.setdefault(full, blob) is blob
 
-        return self.saved(self.place(upload, create), size)
+        return self.saved(self.place(upload.name, create), size)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading."""

@@ -6,10 +6,13 @@ import contextlib
 import functools
 import importlib.util
 import io
+import itertools
 import tempfile
 import uuid
 from collections.abc import Generator
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
@@ -19,20 +22,26 @@ from typing import BinaryIO
 from typing import ClassVar
 from typing import Unpack
 
+from flask_store import _server_copy
 from flask_store import names
 from flask_store import serving
 from flask_store._attributes import Attributes
 from flask_store._attributes import SaveOptions
 from flask_store._attributes import check_download_name
 from flask_store._attributes import usable
+from flask_store._listing import LARGEST_PAGE
+from flask_store._listing import Page
+from flask_store._listing import check_limit
 from flask_store._object_headers import content_disposition
 from flask_store._object_headers import from_headers
+from flask_store._server_copy import Source
 from flask_store.bucket import Bucket
 from flask_store.bucket import ObjectReader
 from flask_store.bucket import failing_as
 from flask_store.bucket import is_transient
 from flask_store.config import MIB
 from flask_store.config import Config
+from flask_store.dialect import Dialect
 from flask_store.dialect import probe
 from flask_store.exceptions import BackendError
 from flask_store.exceptions import MissingDependencyError
@@ -101,7 +110,7 @@ class S3Store(BaseStore):
         create = functools.partial(
             self._create, body=body, size=size, upload=upload, condition=condition
         )
-        created = self.place(upload, create, always_unique=not condition)
+        created = self.place(upload.name, create, always_unique=not condition)
         return self.saved(created, size)
 
     def _create(
@@ -121,6 +130,62 @@ class S3Store(BaseStore):
         """Open a file for reading; it is fetched as it is read."""
         reader = ObjectReader(self.bucket, self.join(name), name)
         return io.BufferedReader(reader, READ_SIZE)
+
+    def copy(self, name: str, to: str) -> FileWrapper:
+        """Let S3 copy a file, with what it carries; no byte passes through here."""
+        head = self._head(name)
+        attributes = _attributes_of(name, head)
+        source = Source(self.join(name), head["ETag"], head["ContentLength"])
+        with failing_as("copy", name):
+            # In parts, which alone can be told to overwrite nothing.
+            condition = self.bucket.dialect is Dialect.ATOMIC
+            mark = uuid.uuid4().hex
+
+            def create(full: str) -> bool:
+                return _server_copy.copy(
+                    self.bucket,
+                    source,
+                    self.key(full),
+                    mark,
+                    condition=condition,
+                    attributes=attributes.moved(name, full),
+                    name=full,
+                )
+
+            target = names.clean_path(to)
+            full = self.place(target, create, always_unique=not condition)
+        return self.saved(full, source.size)
+
+    def delete_prefix(self, prefix: str = "") -> int:
+        """Delete all files whose names start with a prefix, a thousand at a time."""
+        self._check_bounded(prefix)
+        files, count = self.list(prefix), 0
+        while batch := [*itertools.islice(files, LARGEST_PAGE)]:
+            with failing_as("delete", prefix):
+                self.bucket.delete([self.key(file.name) for file in batch])
+            count += len(batch)
+        return count
+
+    def page(
+        self,
+        prefix: str = "",
+        *,
+        delimiter: str | None = "/",
+        limit: int = LARGEST_PAGE,
+        after: str | None = None,
+    ) -> Page:
+        """Return a page of a listing; S3 itself finds it."""
+        check_limit(limit)
+        start = f"{self.destination}/{prefix}" if self.destination else prefix
+        below = self.key(f"{self.destination}/" if self.destination else "")
+        with failing_as("list", prefix):
+            found = self.bucket.list_page(self.key(start), delimiter, limit, after)
+        folders = [it["Prefix"] for it in found.get("CommonPrefixes", ())]
+        return Page(
+            list(self._files(found.get("Contents", ()))),
+            [it.removeprefix(below) for it in folders if not _is_hidden(it, below)],
+            found.get("NextContinuationToken"),
+        )
 
     def exists(self, name: str) -> bool:
         """Tell whether a file is there."""
@@ -144,24 +209,20 @@ class S3Store(BaseStore):
 
     def attributes(self, name: str) -> Attributes:
         """Return what a file carries."""
-        head = self._head(name)
-        headers = {
-            "Content-Type": head.get("ContentType"),
-            "Content-Disposition": head.get("ContentDisposition"),
-            "Cache-Control": head.get("CacheControl"),
-        }
-        return from_headers(name, headers, head["Metadata"])
+        return _attributes_of(name, self._head(name))
 
     def list(self, prefix: str = "") -> Iterator[FileWrapper]:
         """Yield the files whose names start with a prefix, sorted by their names."""
         start = f"{self.destination}/{prefix}" if self.destination else prefix
-        above = f"{self.prefix}/" if self.prefix else ""
-        root = self.within(None)
         with failing_as("list", prefix):
-            for entry in self.bucket.list(above + start):
+            yield from self._files(self.bucket.list(self.key(start)))
+
+    def _files(self, entries: Iterable[Mapping[str, Any]]) -> Iterator[FileWrapper]:
+        above, root = self.key(""), self.within(None)
+        for entry in entries:
+            if not _is_hidden(entry["Key"], above):
                 name = entry["Key"].removeprefix(above)
-                if not any(part[:1] in {"", "."} for part in name.split("/")):
-                    yield FileWrapper(root, name, entry["Size"], entry["LastModified"])
+                yield FileWrapper(root, name, entry["Size"], entry["LastModified"])
 
     def join(self, *parts: str) -> str:
         """Return a file's key."""
@@ -283,6 +344,10 @@ class S3GeventStore(Background, S3Store):
         "STORE_S3_BUCKET",
         "STORE_SPOOL_PATH",
     )
+    # What waits is no object yet, so S3 alone cannot tell.
+    copy = BaseStore.copy
+    page = BaseStore.page
+    delete_prefix = BaseStore.delete_prefix
 
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
@@ -320,6 +385,21 @@ class S3GeventStore(Background, S3Store):
     def may_pass(self, error: Exception) -> bool:
         """Return whether an error may pass by itself."""
         return isinstance(error, BackendError) and is_transient(error)
+
+
+def _is_hidden(key: str, above: str) -> bool:
+    """Return whether no file can have the name that a key stands for."""
+    parts = key.removeprefix(above).removesuffix("/").split("/")
+    return any(part[:1] in {"", "."} for part in parts)
+
+
+def _attributes_of(name: str, head: Mapping[str, Any]) -> Attributes:
+    headers = {
+        "Content-Type": head.get("ContentType"),
+        "Content-Disposition": head.get("ContentDisposition"),
+        "Cache-Control": head.get("CacheControl"),
+    }
+    return from_headers(name, headers, head["Metadata"])
 
 
 def require(package: str, extra: str) -> None:
