@@ -435,18 +435,20 @@ def test_many_threads(broker: Broker) -> None:
 # What is the memory's alone.
 
 
-def test_published_while_publishing() -> None:
+def test_published_while_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publication within another comes after it, for everybody."""
     broker = MemoryBroker(Config())
     subscription = broker.subscribe(["news"])
     inner: list[str] = []
+    tell = broker.post.tell
 
-    def nested() -> None:
+    def nested(channel: Any) -> None:
+        tell(channel)
         if not inner:
             inner.append("")
             inner[0] = broker.publish("news", "inner")
 
-    subscription.listen(nested)
+    monkeypatch.setattr(broker.post, "tell", nested)
     outer = broker.publish("news", "outer")
     assert [event.id for event in subscription.receive(0) or []] == [outer, inner[0]]
 

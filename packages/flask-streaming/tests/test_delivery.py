@@ -25,7 +25,7 @@ from flask_streaming import ClientDisconnected
 from flask_streaming import Streaming
 from flask_streaming import _delivery as delivery
 from flask_streaming import _extension as extension
-from flask_streaming import _mailbox as mailbox
+from flask_streaming import _pump as pump
 from flask_streaming import _wire as wire
 from flask_streaming import client_disconnected
 from flask_streaming import event_stream
@@ -623,7 +623,7 @@ def test_wrapped_subscription_ends(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
     """A generator that waits for a subscription is woken when the client leaves."""
-    monkeypatch.setattr(mailbox, "GRACE_SECONDS", 5 if early else 0.01)
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 5 if early else 0.01)
     ended = threading.Event()
     left = threading.Event()
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from flask_streaming import ServerSentEvent
 from flask_streaming import Streaming
 from flask_streaming import event_stream
-from flask_streaming._mailbox import Mailbox
-from flask_streaming._mailbox import Pump
+from flask_streaming._pump import Pump
+from flask_streaming._subscription import Gate
 
 
 LINE = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))
@@ -216,6 +216,15 @@ def test_duration(app: Flask) -> None:
             assert 0.05 <= time.monotonic() - started < 5
 
 
+def receive(pump: Pump) -> bytes | None:
+    """Return what comes next, within seconds."""
+    gate = Gate()
+    pump.listen(gate.open)
+    while (found := pump.next_block()) == b"":
+        assert gate.wait(5)
+    return found
+
+
 def test_source_error_is_raised_where_it_is_read() -> None:
     """What comes before the error is read first."""
 
@@ -223,19 +232,19 @@ def test_source_error_is_raised_where_it_is_read() -> None:
         yield "a"
         raise OSError("gone")
 
-    pump = Pump(source())
-    assert pump.receive(5) == ["a"]
+    pump = Pump(source(), str)
+    assert receive(pump) == b"data: a\n\n"
     with pytest.raises(OSError, match="gone"):
-        pump.receive(5)
+        receive(pump)
 
 
 def test_pump_keeps_the_callers_context() -> None:
     """The thread sees what the caller saw when the pump was made."""
     variable = ContextVar("variable", default="outside")
     token = variable.set("inside")
-    pump = Pump(variable.get() for _ in range(1))
+    pump = Pump((variable.get() for _ in range(1)), str)
     variable.reset(token)
-    assert pump.receive(5) == ["inside"]
+    assert receive(pump) == b"data: inside\n\n"
 
 
 @pytest.mark.parametrize("start", [True, False], ids=["started", "unstarted"])
@@ -253,25 +262,17 @@ def test_pump_closes_its_source(start: bool) -> None:
         def close(self) -> None:
             closed.set()
 
-    pump = Pump(Source(), size=2)
+    pump = Pump(Source(), str, size=2)
     if start:
-        assert pump.receive(5)
+        assert receive(pump)
     pump.close()
     pump.close()
     assert closed.wait(5)
-    while pump.receive(5) is not None:
+    while receive(pump) is not None:
         pass
 
 
 def test_what_cannot_be_read() -> None:
     """A source that is no iterable fails where it is read."""
     with pytest.raises(TypeError, match="not iterable"):
-        Pump(5).receive(5)  # type: ignore[arg-type]
-
-
-def test_full_mailbox_ends() -> None:
-    """A reader that is too slow gets what waits, then the end."""
-    mailbox = Mailbox[int](2)
-    assert [mailbox.offer(number) for number in range(4)] == [True, True, False, False]
-    assert mailbox.take(0) == [0, 1]
-    assert mailbox.take(0) is None
+        receive(Pump(5, str))  # type: ignore[arg-type]

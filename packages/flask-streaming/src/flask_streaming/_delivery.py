@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from . import _wire as wire
 from ._chunks import close
+from ._live import LiveStream
 from .exceptions import ClientDisconnected
 
 
@@ -45,6 +46,8 @@ class Delivery:
         self._finished = finished
         self._started = monotonic()
         self._probed = self._started
+        #: It is told when its client leaves, and writes by itself at times.
+        self._live = body if isinstance(body, LiveStream) else None
 
     @property
     def seconds(self) -> float:
@@ -60,6 +63,8 @@ class Delivery:
         except StopIteration:
             self._finish(None)
             raise
+        except ClientDisconnected:
+            return self._leave()
         except BaseException as error:
             if wire.ends_by_close(self._environ):
                 wire.reset(self._environ)
@@ -80,7 +85,7 @@ class Delivery:
 
     def _next(self) -> bytes:
         while True:
-            if self._client_left():
+            if self._live is None and self._client_left():
                 return self._leave()
             # An empty part is no chunk on the wire, but a chance to look around.
             if part := next(self._iterator):
@@ -104,6 +109,9 @@ class Delivery:
         finished, self._finished = self._finished, None
         if finished is None:
             return
+        if self._live is not None:
+            self.bytes += self._live.bytes
+            self.chunks += self._live.chunks
         try:
             close(self._iterator, self._body)
         except BaseException as failure:

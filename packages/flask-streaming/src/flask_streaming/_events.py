@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from collections.abc import Iterator
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
-
-from ._mailbox import Source
 
 
 #: Events start anew at these alone, not at every line end that Unicode knows.
 LINE_END = re.compile("\r\n|\n|\r")
 #: A comment: the client ignores it, but the connection is not silent.
 PING = b":\n\n"
-#: Waiting longer than this is no different, and threads cannot.
-YEAR = 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +65,6 @@ class ServerSentEvent:
             lines += [f"data: {line}" for line in LINE_END.split(self.data)]
         # A lone surrogate is no character and has no UTF-8; the stream must go on.
         return ("\n".join(lines) + "\n\n").encode(errors="replace")
-
-
-def live(
-    source: Source,
-    dumps: Callable[[Any], str],
-    ping: float,
-    start: bytes,
-    duration: float | None,
-) -> Iterator[bytes]:
-    """Encode what comes, as soon as it comes, and break the silence by pings.
-
-    :param dumps: makes text of what is neither text nor an event.
-    :param start: what comes first.
-    """
-    end = monotonic() + (duration or YEAR)
-    # At once, so that the headers leave and the client knows that it is connected.
-    yield start
-    while (left := end - monotonic()) > 0:
-        items = source.receive(min(ping, left))
-        if items is None:
-            return
-        yield b"".join([as_event(item, dumps).encode() for item in items]) or PING
 
 
 def as_event(item: Any, dumps: Callable[[Any], str]) -> ServerSentEvent:

@@ -90,6 +90,10 @@ class Window:
         # Most readers are at the end.
         if not entries or entries[-1].number <= number:
             return ()
+        if entries[-1].number <= until and (
+            len(entries) == 1 or entries[-2].number <= number
+        ):
+            return entries[-1:]
         start = bisect_right(entries, number, key=_number)
         end = bisect_right(entries, until, start, key=_number)
         return entries[start:end]
@@ -194,6 +198,11 @@ def read(
     :param head: every window holds all of its entries up to this number.
     :param limit: of the entries; those before a gap are not limited.
     """
+    if len(windows) == 1 and windows[0].floor <= after:
+        # Most streams are of one channel.
+        found = windows[0].after(after, head)
+        if len(found) <= limit:
+            return Read(found, max(after, head))
     if all(window.floor <= after for window in windows):
         return _merged(windows, after, head, limit)
     last = last_event_id or str(Position(epoch, after, mark=True))

@@ -19,6 +19,7 @@ from ._history import Position
 from ._history import Window
 from ._history import entry_of
 from ._history import opening
+from ._post import Post
 from ._subscription import BUFFER
 from ._subscription import SLACK
 from ._subscription import Channel
@@ -44,6 +45,7 @@ class MemoryBroker:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.post = Post()
         self.epoch = token_hex(4)
         self.head = 0
         self._forgotten = 0
@@ -139,8 +141,8 @@ class MemoryBroker:
             self._drop_ended()
         # Seen by readers that look before it is: nothing is missing up to here.
         self.head = number
-        for subscription in tuple(channel.subscribers):
-            subscription.wake()
+        if channel.subscribers:
+            self.post.tell(channel)
 
     def _begin(
         self,

@@ -44,6 +44,7 @@ from ._history import Position
 from ._history import Window
 from ._history import entry_of
 from ._history import opening
+from ._post import Post
 from ._subscription import BUFFER
 from ._subscription import SLACK
 from ._subscription import Channel
@@ -148,6 +149,7 @@ class RedisBroker:
         import redis
 
         self._config = config
+        self.post = Post()
         self._errors = (redis.RedisError, OSError)
         self._timeouts = (redis.TimeoutError, TimeoutError)
         self._refusals = (redis.ResponseError, redis.AuthenticationError)
@@ -488,8 +490,7 @@ class RedisBroker:
     def _raise_head(self, head: int, channels: Iterable[Channel] = ()) -> None:
         self.head = max(self.head, head)
         for channel in channels:
-            for subscription in tuple(channel.subscribers):
-                subscription.wake()
+            self.post.tell(channel)
 
     def _receive(self) -> None:
         ticked, heard, looked = 0.0, time.monotonic(), time.monotonic()

@@ -46,15 +46,16 @@ from ._documents import encoder
 from ._documents import lines
 from ._events import PING
 from ._events import ServerSentEvent
-from ._events import live
 from ._extension import close_subscriptions
 from ._extension import keep_context
 from ._iteration import can_start
 from ._iteration import iterated
-from ._mailbox import Pump
-from ._mailbox import Source
+from ._live import LiveStream
+from ._live import Source
+from ._pump import Pump
 from ._state import get_state
 from ._subscription import Subscription
+from ._subscription import position_block
 from ._tables import CsvFormat
 from ._tables import csv_parts
 from ._templates import TemplateStream
@@ -345,7 +346,7 @@ def event_stream(
         raise ValueError(f"duration is {duration!r}: set seconds above 0, or None")
     # Here, where a wrong value is still an error of the view's.
     start = PING if retry is None else ServerSentEvent(retry=retry).encode()
-    get_state()
+    state = get_state()
     source: Source
     if isinstance(events, Subscription):
         source = events
@@ -353,20 +354,27 @@ def event_stream(
             events.close()
             return current_app.response_class(status=204)
         if events.position is not None:
-            begin = str(events.position)
-            start = ServerSentEvent("", "position", begin, retry).encode()
+            start = position_block(events.position, retry)
     else:
         # It may need what the context holds. A subscription does not, and must not
         # keep a connection to the database for hours.
         keep_context()
-        source = Pump(iterated("events", events))
+        source = Pump(iterated("events", events), current_app.json.dumps)
     # It runs backwards: an iterable that waits for a subscription is woken by its end
     # alone. Both end before the context does.
     ending = ExitStack()
     ending.callback(source.close)
     ending.callback(close_subscriptions, request.environ)
-    parts = live(source, current_app.json.dumps, ping, start, duration)
-    body = Chunks(parts, ending)
+    body = LiveStream(
+        source,
+        state.broker.post,
+        request.environ,
+        ending,
+        start=start,
+        ping=ping,
+        duration=duration,
+        renew=state.config.history_seconds / 8,
+    )
     response = current_app.response_class(body, mimetype="text/event-stream")
     # For nginx; and for caches and proxies that compress, which would hold it back.
     response.headers["X-Accel-Buffering"] = "no"

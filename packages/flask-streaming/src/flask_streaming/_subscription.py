@@ -85,6 +85,27 @@ BUFFER = 256
 SLACK = 64
 
 
+def position_block(position: Position, retry: int | None = None) -> bytes:
+    """Return the block that tells a client where it stands."""
+    return ServerSentEvent("", "position", str(position), retry).encode()
+
+
+def joined(entries: Sequence[Entry]) -> bytes:
+    """Return entries as one block. Most clients are sent the same ones."""
+    first, last = entries[0], entries[-1]
+    known = _joined.get("last")
+    if known is not None:
+        its_first, its_last, count, block = known
+        if its_first is first and its_last is last and count == len(entries):
+            return block
+    block = b"".join([entry.frame for entry in entries])
+    _joined["last"] = first, last, len(entries), block
+    return block
+
+
+_joined: dict[str, tuple[Entry, Entry, int, bytes]] = {}
+
+
 class Gate:
     """What one thread waits at. Opening it twice is opening it once."""
 
@@ -151,6 +172,8 @@ class Subscription:
         self.channels: tuple[Channel, ...] = ()
         #: Where the client stood; None where it is told a gap, or nothing is known.
         self.position: Position | None = None
+        #: Whether there may be more than was taken last.
+        self.more = False
         #: Whether every channel has ended, and the client has seen it.
         self.over = False
 
@@ -185,12 +208,35 @@ class Subscription:
             head, epoch = self._feed.head, self._feed.epoch
             windows = [channel.window for channel in self.channels]
             found, self._after, _ = read(windows, epoch, self._after, head, LIMIT)
+        self.more = len(found) == LIMIT
         if found and found[-1].ends:
             self.over = not self._pending and all(
                 (end := it.window.ended()) and end.number <= self._after
                 for it in self.channels
             )
         return found
+
+    @property
+    def behind(self) -> bool:
+        """Whether the history does not hold any more what comes next."""
+        after = self._after
+        return after is not None and any(
+            channel.window.floor > after for channel in self.channels
+        )
+
+    def next_block(self) -> bytes | None:
+        """Return what is to be sent, nothing, or None at the end."""
+        entries = self.take()
+        if not entries:
+            return None if entries is None else b""
+        if len(entries) == 1:
+            return entries[0].frame
+        return joined(entries)
+
+    def renewed(self) -> bytes:
+        """Return a block that brings the client's position up to date."""
+        mark = self.mark
+        return position_block(mark) if mark is not None else b""
 
     def receive(self, timeout: float | None = None) -> list[ServerSentEvent] | None:
         """Return the events that came, none after the timeout, or None at the end.

@@ -10,6 +10,7 @@ import functools
 import struct
 import sys
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -22,6 +23,12 @@ POLLFD = struct.Struct("ihh")
 POLLRDHUP = 0x2000
 #: An address of the family ``AF_UNSPEC``.
 UNSPECIFIED = bytes(16)
+#: Of Linux, the same everywhere.
+SOL_SOCKET, SO_ACCEPTCONN, IPPROTO_TCP, TCP_INFO, AF_UNIX = 1, 30, 6, 11, 1
+#: Up to ``tcpi_bytes_retrans``; and more than any address is long.
+TCP_INFO_SIZE, ADDRESS_SIZE = 216, 128
+#: ``MSG_DONTWAIT`` and ``MSG_NOSIGNAL``.
+DONTWAIT = 0x40 | 0x4000
 
 
 @functools.cache
@@ -95,3 +102,80 @@ def reset(environ: Mapping[str, Any]) -> bool:
     if number < 0 or libc is None:
         return False
     return bool(libc.connect(number, UNSPECIFIED, len(UNSPECIFIED)) == 0)
+
+
+def gone(numbers: Sequence[int]) -> list[int]:
+    """Return the indexes of descriptors whose clients left; -1 is none of them."""
+    libc = library()
+    if libc is None or not numbers:
+        return []
+    import ctypes
+
+    # A negative descriptor is passed over by poll.
+    table = b"".join([POLLFD.pack(number, POLLRDHUP, 0) for number in numbers])
+    asked = ctypes.create_string_buffer(table, len(table))
+    if libc.poll(asked, len(numbers), 0) <= 0:
+        return []
+    answers = POLLFD.iter_unpack(asked.raw)
+    return [index for index, (_, _, events) in enumerate(answers) if events]
+
+
+def chunk(block: bytes) -> bytes:
+    """Return a block as a chunk (RFC 9112, section 7.1)."""
+    return b"%X\r\n%b\r\n" % (len(block), block)
+
+
+def may_write(environ: Mapping[str, Any]) -> bool:
+    """Return whether the server writes each block at once, to a socket that it shows.
+
+    waitress and uWSGI write in other threads, or from buffers.
+    """
+    shown = "gunicorn.socket" in environ or "werkzeug.socket" in environ
+    version = environ.get("SERVER_PROTOCOL")
+    return shown and version in {"HTTP/1.0", "HTTP/1.1"} and library() is not None
+
+
+def sent(number: int) -> int | None:
+    """Return how many bytes the kernel has taken for a TCP connection.
+
+    Not counted before Linux 4.19, and not for other sockets: None.
+    """
+    libc = library()
+    if libc is None:
+        return None
+    import ctypes
+
+    answer = ctypes.create_string_buffer(TCP_INFO_SIZE)
+    size = ctypes.c_uint(TCP_INFO_SIZE)
+    if libc.getsockopt(number, IPPROTO_TCP, TCP_INFO, answer, ctypes.byref(size)) != 0:
+        return None
+    if size.value < TCP_INFO_SIZE:
+        return None
+    (unsent,) = struct.unpack_from("I", answer, 144)
+    written, repeated = struct.unpack_from("QQ", answer, 200)
+    return int(written - repeated + unsent)
+
+
+@functools.cache
+def _send() -> Any:
+    """Return the C function that writes to a socket.
+
+    It does not wait, so it may keep the interpreter's lock.
+    """
+    import ctypes
+
+    function = ctypes.PyDLL(None).send
+    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int]
+    function.restype = ctypes.c_ssize_t
+    return function
+
+
+def write(number: int, data: bytes) -> int:
+    """Write what a socket takes without waiting and return how much that is."""
+    return max(0, int(_send()(number, data, len(data), DONTWAIT)))
+
+
+def write_all(environ: Mapping[str, Any], data: bytes) -> None:
+    """Write to the client's connection, waiting as the server's own sockets do."""
+    connection = environ.get("gunicorn.socket") or environ["werkzeug.socket"]
+    connection.sendall(data)

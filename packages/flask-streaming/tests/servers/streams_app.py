@@ -186,7 +186,8 @@ def wrapped() -> Response:
 def events() -> Response:
     """Listen to a channel."""
     channel = request.args.get("channel", "news")
-    return event_stream(streaming.subscribe(channel), retry=200, ping=1)
+    ping = request.args.get("ping", 1, float)
+    return event_stream(streaming.subscribe(channel), retry=200, ping=ping)
 
 
 @app.get("/pumped")
@@ -219,6 +220,8 @@ def publish() -> dict[str, list[str]]:
     channel = request.args.get("channel", "news")
     first, count = request.args.get("first", 0, int), request.args.get("count", 1, int)
     numbers = range(first, first + count)
+    if size := request.args.get("size", 0, int):
+        return {"ids": [streaming.publish(channel, "x" * size) for _ in numbers]}
     return {"ids": [streaming.publish(channel, str(number)) for number in numbers]}
 
 
