@@ -8,7 +8,11 @@ stopped by its own process handle. :mod:`harness.fixtures` makes fixtures of the
 from harness.apache import apache
 from harness.browser import browser
 from harness.databases import RedisServer
+from harness.databases import Sentinel
 from harness.databases import memcached
+from harness.databases import memcached_on_socket
+from harness.databases import redis_cluster
+from harness.databases import redis_sentinel
 from harness.databases import redis_server
 from harness.nginx import nginx
 from harness.npm import node_packages
@@ -41,6 +45,7 @@ __all__ = [
     "Front",
     "RedisServer",
     "S3Server",
+    "Sentinel",
     "Server",
     "apache",
     "browser",
@@ -51,8 +56,11 @@ __all__ = [
     "gunicorn",
     "haproxy",
     "memcached",
+    "memcached_on_socket",
     "nginx",
     "node_packages",
+    "redis_cluster",
+    "redis_sentinel",
     "redis_server",
     "relay",
     "require",

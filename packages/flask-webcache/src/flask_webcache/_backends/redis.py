@@ -159,8 +159,6 @@ def _client(target: Target) -> Any:
     if target.kind == "cluster":
         node: Any = redis.cluster.ClusterNode
         nodes = [node(host, port) for host, port in target.hosts]
-        # Once more, after a node has moved or died and the slots are known anew.
-        options["retry"] = Retry(NoBackoff(), 1)
         return redis.RedisCluster(startup_nodes=nodes, ssl=target.tls, **options)
     if target.kind == "sentinel":
         return _master(target, options)
