@@ -32,8 +32,12 @@ from harness.server import free_port
 from harness.server import require
 from harness.server import require_module
 from harness.wsgi import WSGI_SERVERS
+from harness.wsgi import cheroot
+from harness.wsgi import granian
 from harness.wsgi import gunicorn
+from harness.wsgi import hypercorn
 from harness.wsgi import serve
+from harness.wsgi import uvicorn
 from harness.wsgi import uwsgi
 from harness.wsgi import waitress
 from harness.wsgi import werkzeug_server
@@ -51,10 +55,13 @@ __all__ = [
     "browser",
     "caddy",
     "ceph_server",
+    "cheroot",
     "faulty_server",
     "free_port",
+    "granian",
     "gunicorn",
     "haproxy",
+    "hypercorn",
     "memcached",
     "memcached_on_socket",
     "nginx",
@@ -68,6 +75,7 @@ __all__ = [
     "s3_server",
     "serve",
     "tls_front",
+    "uvicorn",
     "uwsgi",
     "varnish",
     "waitress",

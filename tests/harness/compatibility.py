@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -179,28 +178,20 @@ def rows_of(items: Iterable[pytest.Item]) -> list[Row]:
     for item in items:
         marker = item.get_closest_marker("cell")
         if marker is not None:
-            subject, setup = _subject(item)
-            suite = item.path.parent.name
-            (package,) = marker.args
+            assert isinstance(item, pytest.Function)
+            assert item.cls is not None, f"{item.nodeid} has no subject"
+            subject: Subject = item.cls.subject
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            suite, (package,) = item.path.parent.name, marker.args
             key = (suite, subject.name, package)
             row = rows.setdefault(key, Row(suite, subject, package))
-            row.tests[test_name(item.nodeid)] = setup
+            row.tests[test_name(item.nodeid)] = str(params.get("setup", ""))
     return sorted(rows.values(), key=lambda row: (row.subject.name, row.package))
 
 
-def _subject(item: pytest.Item) -> tuple[Subject, str]:
-    assert isinstance(item, pytest.Function)
-    params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    subject: Subject | None = params.get("subject") or getattr(
-        item.cls, "subject", None
-    )
-    assert subject is not None, f"{item.nodeid} has no subject"
-    return subject, str(params.get("setup", ""))
-
-
 def test_name(nodeid: str) -> str:
-    """Return a test's id below the tests' folder; pytest-xdist appends its group."""
-    return nodeid.removeprefix("tests/").split("@")[0]
+    """Return a test's id below the tests' folder."""
+    return nodeid.removeprefix("tests/")
 
 
 test_name.__test__ = False  # type: ignore[attr-defined]
@@ -265,7 +256,10 @@ def pytest_collection_modifyitems(
         item.user_properties.append(("cell", True))
     if not cells or config.getoption("--refresh"):
         return
-    reasons = read_expected(EXPECTED.read_text())
+    try:
+        reasons = read_expected(EXPECTED.read_text())
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
     names = {test: reason.name for reason in reasons for test in reason.tests}
     for item in cells:
         name = names.get(test_name(item.nodeid))

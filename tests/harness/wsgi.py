@@ -19,6 +19,10 @@ from harness.server import running
 from harness.server import temporary_directory
 
 
+#: What installs the servers that only the coexistence suites need.
+COEXISTENCE = "pip install --group coexistence"
+
+
 @contextlib.contextmanager
 def python_server(
     name: str,
@@ -128,6 +132,88 @@ def uwsgi(
         app,
         {"PYTHONPATH": f"{app.parent}:{packages}", **(environ or {})},
     )  # fmt: skip
+
+
+def cheroot(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run cheroot, CherryPy's server.
+
+    :param app: the file that defines ``app``.
+    """
+    require_module("cheroot", COEXISTENCE)
+    return python_server(
+        "cheroot",
+        lambda port, _: [
+            sys.executable, "-m", "cheroot", "--bind", f"127.0.0.1:{port}",
+            *options, f"{app.stem}:app",
+        ],
+        app,
+        environ,
+    )  # fmt: skip
+
+
+def granian(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run granian by its WSGI interface.
+
+    :param app: the file that defines ``app``.
+    """
+    require_module("granian", COEXISTENCE)
+    return python_server(
+        "granian",
+        lambda port, _: [
+            sys.executable, "-m", "granian", "--interface", "wsgi",
+            "--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "8",
+            *options, f"{app.stem}:app",
+        ],
+        app,
+        environ,
+    )  # fmt: skip
+
+
+def hypercorn(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run hypercorn, which tells by itself that the app is a WSGI one.
+
+    :param app: the file that defines ``app``.
+    """
+    require_module("hypercorn", COEXISTENCE)
+    return python_server(
+        "hypercorn",
+        lambda port, _: [
+            sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}",
+            "--graceful-timeout", "1", *options, f"{app.stem}:app",
+        ],
+        app,
+        environ,
+    )  # fmt: skip
+
+
+def uvicorn(
+    app: Path, *options: str, environ: Mapping[str, str] | None = None
+) -> AbstractContextManager[Server]:
+    """Run uvicorn, with the app wrapped by a2wsgi.
+
+    :param app: the file that defines ``app``.
+    """
+    require_module("uvicorn", COEXISTENCE)
+    require_module("a2wsgi", COEXISTENCE)
+
+    def command(port: int, directory: Path) -> list[str]:
+        (directory / "asgi_app.py").write_text(
+            f"from a2wsgi import WSGIMiddleware\nfrom {app.stem} import app as wsgi\n\n"
+            "app = WSGIMiddleware(wsgi)\n"
+        )
+        return [
+            sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port),
+            "--timeout-graceful-shutdown", "1", "--app-dir", str(directory),
+            *options, "asgi_app:app",
+        ]  # fmt: skip
+
+    return python_server("uvicorn", command, app, environ)
 
 
 #: Every server and worker class that the extensions have to run under.
