@@ -163,7 +163,8 @@ def docs(session: nox.Session) -> None:
     """Build the site from the READMEs into ``dist/docs``."""
     session.install(*group("docs"))
     with tempfile.TemporaryDirectory() as pages:
-        for path in [*ROOT.glob("*.md"), *ROOT.glob("packages/*/*.md")]:
+        readmes = [*ROOT.glob("*.md"), *ROOT.glob("packages/*/*.md")]
+        for path in [*readmes, ROOT / "docs" / "compatibility.md"]:
             page = Path(pages, path.relative_to(ROOT))
             page.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, page)
