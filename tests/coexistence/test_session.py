@@ -113,12 +113,3 @@ class TestWTF(Coexists):
                 assert answer.status_code == 200
         assert len(tokens) >= 3
         assert app.test_client().post("/upload", data=form()).status_code == 400
-
-    @pytest.mark.cell("flask-webcache")
-    def test_stolen_token(self, app: Flask) -> None:
-        """A token of another visitor's page is refused."""
-        token = {"csrf_token": app.test_client().get("/public").text}
-        stranger = app.test_client()
-        stranger.get("/public")
-        answer = stranger.post("/upload", data=form() | token)
-        assert answer.status_code == 400
