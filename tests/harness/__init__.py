@@ -7,6 +7,7 @@ stopped by its own process handle. :mod:`harness.fixtures` makes fixtures of the
 
 from harness.apache import apache
 from harness.browser import browser
+from harness.caddy import caddy_site
 from harness.databases import RedisServer
 from harness.databases import Sentinel
 from harness.databases import memcached
@@ -14,6 +15,7 @@ from harness.databases import memcached_on_socket
 from harness.databases import redis_cluster
 from harness.databases import redis_sentinel
 from harness.databases import redis_server
+from harness.lighttpd import lighttpd
 from harness.nginx import nginx
 from harness.npm import node_packages
 from harness.proxies import caddy
@@ -29,6 +31,7 @@ from harness.s3_faulty import FaultyServer
 from harness.s3_faulty import faulty_server
 from harness.server import Server
 from harness.server import free_port
+from harness.server import free_ports
 from harness.server import require
 from harness.server import require_module
 from harness.wsgi import WSGI_SERVERS
@@ -54,14 +57,17 @@ __all__ = [
     "apache",
     "browser",
     "caddy",
+    "caddy_site",
     "ceph_server",
     "cheroot",
     "faulty_server",
     "free_port",
+    "free_ports",
     "granian",
     "gunicorn",
     "haproxy",
     "hypercorn",
+    "lighttpd",
     "memcached",
     "memcached_on_socket",
     "nginx",

@@ -34,6 +34,15 @@ def free_port() -> int:
     return port
 
 
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports on which nothing listens, each another."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def missing(what: str, install: str) -> None:
     """Skip the test, or fail it where every server has to be there."""
     reason = f"{what} is not installed; install it with: {install}"

@@ -241,7 +241,7 @@ def test_check_of_a_site_without_nginx(make_app: MakeApp) -> None:
             "error", "the app fails with ValueError('no')", "see the app's log",
         ),
         (NGINX, "login", "the app answers 302", "give --cookie or --header"),
-        (NGINX, "text", "Flask sent it", "no file of a mapping"),
+        (NGINX, "text", "Flask sent it", "it is in no mapping, is empty, or has"),
     ],
 )  # fmt: skip
 def test_what_the_app_does_itself(

@@ -136,13 +136,13 @@ def test_paths_are_relative_to_the_app(tmp_path: Path, leave: Any) -> None:
     """Relative directories and files lie below the app's root, as in Flask."""
     app = Flask(__name__, root_path=str(tmp_path))
     (tmp_path / "files").mkdir()
-    (tmp_path / "files/a.txt").touch()
+    (tmp_path / "files/a.txt").write_text("a")
     app.config.update(NGINX, KACCEL_FILES_PATH="files")
     kaccel = Kaccel(app)
     response = leave(app, lambda: kaccel.send_file("files/a.txt"))
     assert response.headers["X-Accel-Redirect"] == "/protected/a.txt"
     with app.app_context():
-        assert kaccel.filesize("files/a.txt") == 0
+        assert kaccel.filesize("files/a.txt") == 1
         assert kaccel.filesize("a.txt") is None
     with pytest.raises(RuntimeError, match="application context"):
         kaccel.filesize("files/a.txt")
@@ -176,7 +176,7 @@ def test_neighbours_of_a_directory(tmp_path: Path) -> None:
     """A directory whose name begins the same is another, by a link too."""
     for name in ("files", "files-of-others"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "a.txt").touch()
+        (tmp_path / name / "a.txt").write_text("a")
     (tmp_path / "files/link").symlink_to(tmp_path / "files-of-others")
     (tmp_path / "files-a.txt").touch()
     app = Flask(__name__)

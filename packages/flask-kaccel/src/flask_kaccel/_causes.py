@@ -31,6 +31,7 @@ LOGIN = (
     "give --cookie or --header of a visitor who may have the file, or the URL of one "
     "that everybody may have"
 )
+SLOW = "the file does not arrive in time"
 BY_STATUS = {
     401: "the front asks for a password: add `auth_basic off;` to the block",
     403: (
@@ -48,6 +49,8 @@ BY_STATUS = {
 
 def answered(state: State, wanted: Expected, reply: Reply) -> Problem | None:
     """Return what keeps a file from being sent by the front."""
+    if not reply.status:
+        return Problem(SLOW, "`limit_rate` in the block, or the app is slow")
     if reply.by_app or (not wanted.handed and reply.status != 200):
         return _by_app(state, wanted, reply)
     if not wanted.handed and not reply.by_block:
@@ -87,7 +90,7 @@ def _by_app(state: State, wanted: Expected, reply: Reply) -> Problem:
         if config.secret is not None:
             reasons.insert(0, "the front does not add X-Kaccel-Secret, or another one")
         if not wanted.handed:
-            reasons = ["what is sent is no file of a mapping, or has an encoding"]
+            reasons = ["it is in no mapping, is empty, or has an encoding"]
         return Problem("Flask sent it, not the front", "; or ".join(reasons))
     if not wanted.handed:
         return _app_refuses(reply)
@@ -160,7 +163,7 @@ def _refused(state: State, wanted: Expected, reply: Reply) -> Problem:
 def _content(wanted: Expected, reply: Reply) -> Problem | None:
     if reply.slow:
         cause = "a `limit_rate` in or above the block; or give --seconds"
-        return Problem("the file does not arrive in time", cause)
+        return Problem(SLOW, cause)
     file = wanted.file
     if file is None:
         return None
@@ -200,9 +203,9 @@ def validators(state: State, file: File, reply: Reply) -> Problem | None:
         return Problem("it has no ETag", cause)
     tag = reply.headers["ETag"]
     if state.config.sender != "caddy" and tag.removeprefix("W/") != file.etag:
-        cause = (
-            "the file is another one than this process sees, or the front's is older"
-        )
+        cause = "the front sees another file than this process, or an older one"
+        if state.config.sender == "x-sendfile":
+            cause = "`Header unset ETag` or `Header set ETag`: remove that line"
         return Problem(f"its ETag is {tag}, not {file.etag}", cause)
     if "Last-Modified" not in reply.headers:
         return Problem("it has no Last-Modified", "a filter or a line removes it")
@@ -253,12 +256,15 @@ def unguarded(reply: Reply) -> Problem | None:
     return Problem("the front's errors lack the app's security fields", cause)
 
 
-def directory(reply: Reply) -> Problem | None:
-    """Return what is wrong with the front's answer for a directory."""
+def directory(reply: Reply, gone: Reply) -> Problem | None:
+    """Return what is wrong with the front's answer for a directory.
+
+    :param gone: the answer for a file that has gone.
+    """
     if reply.status in (301, 302, 307, 308):
         cause = "add `try_files $uri =404;` to the block"
         return Problem("a directory is redirected to by its internal name", cause)
-    if reply.status == 200:
+    if reply.status == 200 and reply.body != gone.body:
         cause = "remove `autoindex` and `index`, and add `try_files $uri =404;`"
         return Problem("a directory is shown", cause)
     return None

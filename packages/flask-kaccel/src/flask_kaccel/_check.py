@@ -219,7 +219,7 @@ class Check:
             problem = _causes.unguarded(gone)
         yield Finding("the error for a file that has gone is right", problem)
         listed = site.get(path, self._question("directory"))
-        problem = _causes.directory(listed)
+        problem = _causes.directory(listed, gone)
         yield Finding("a directory is not shown", problem)
 
     def _public(self, site: Site, file: File, wanted: Expected) -> Iterator[Finding]:
@@ -228,7 +228,7 @@ class Check:
             return
         self.opened.add(location.source)
         name = quote(os.fsencode(location.relative(file.path)))
-        folder = quote(os.path.basename(location.source.rstrip(os.sep)))  # noqa: PTH119
+        folder = _folder(location)
         bare = (location.prefix or "").strip("/_-.")
         content = wanted.content()
         for place in dict.fromkeys((*PUBLIC, folder, bare)):
@@ -249,9 +249,9 @@ class Check:
     ) -> Iterator[Finding]:
         prefix = location.prefix or ""
         name, content = some_file(location)
-        for path in dict.fromkeys(
-            (prefix, prefix[:-1], f"{prefix[:-1]}..", prefix + name)
-        ):
+        # A block without its slash lets a path leave the directory, and come back.
+        back = f"{prefix[:-1]}../{_folder(location)}/{name}"
+        for path in dict.fromkeys((prefix, prefix[:-1], back, prefix + name)):
             symptom = opened(site.probe(path), unknown, name, content)
             problem = None
             if symptom is not None:
@@ -281,6 +281,10 @@ class Check:
         return None
 
 
+def _folder(location: Location) -> str:
+    return quote(os.fsencode(Path(location.source).name))
+
+
 def opened(reply: Reply, unknown: Reply, name: str, content: bytes) -> str | None:
     """Return what is wrong with the reply to an internal path.
 
@@ -288,7 +292,7 @@ def opened(reply: Reply, unknown: Reply, name: str, content: bytes) -> str | Non
     :param name: of a file that an open path would list, or empty.
     :param content: of that file.
     """
-    if reply.status >= 400 and reply.status not in (401, 403):
+    if not reply.status or (reply.status >= 400 and reply.status not in (401, 403)):
         return None
     shows = name and (reply.body == content or f'"{name}"'.encode() in reply.body)
     # A page may have other words in it each time.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.client import HTTPException
 from http.client import HTTPSConnection
 from pathlib import Path
+from socket import SHUT_RDWR
+from socket import socket
+from threading import Event
+from threading import Timer
 from typing import TYPE_CHECKING
 from typing import Any
 from urllib.parse import SplitResult
@@ -46,7 +50,7 @@ NAMES = {field.carrier.lower(): field.name for field in CARRIED}
 class Reply:
     """The part of a response that a check looks at.
 
-    :param slow: whether the time was up before the body was.
+    :param slow: whether the time was up first; the status is 0 if nothing has come.
     """
 
     path: str
@@ -115,25 +119,33 @@ class Site:
     def _request(self, path: str, headers: Mapping[str, str]) -> Reply:
         kind = HTTPSConnection if self.url.scheme == "https" else HTTPConnection
         connection = kind(self.url.netloc, timeout=self.seconds)
-        deadline = time.monotonic() + self.seconds
+        connection.connect()
+        # A front may send one byte of the header at a time.
+        late = Event()
+        timer = Timer(self.seconds, _shut, (connection.sock, late))
+        timer.start()
+        status, got, body, slow = 0, Headers(), b"", False
         try:
             connection.request("GET", path, headers=dict(headers))
             response = connection.getresponse()
-            got = Headers(response.getheaders())
-            body, slow = b"", False
-            try:
-                while len(body) < BODY_BYTES and (
-                    chunk := response.read1(BODY_BYTES - len(body))
-                ):
-                    body += chunk
-                    if time.monotonic() > deadline:
-                        slow = True
-                        break
-            except (TimeoutError, HTTPException):
-                slow = True
-            return Reply(path, response.status, got, body, slow)
+            status, got = response.status, Headers(response.getheaders())
+            body = response.read(BODY_BYTES)
+        except (OSError, HTTPException, ValueError):  # ValueError: TLS that was shut
+            slow = late.is_set()
+            if not slow:
+                raise
         finally:
+            timer.cancel()
             connection.close()
+        length = got.get("Content-Length", type=int) or 0
+        slow = slow or len(body) < min(length, BODY_BYTES)
+        return Reply(path, status, got, body, slow)
+
+
+def _shut(connection: socket, late: Event) -> None:
+    late.set()
+    with suppress(OSError):
+        connection.shutdown(SHUT_RDWR)
 
 
 @dataclass(frozen=True, slots=True)

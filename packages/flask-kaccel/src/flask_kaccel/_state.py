@@ -105,7 +105,9 @@ class State:
 
         :param redirect: another internal location than the mapping's.
         """
-        front = None if file.location is None else self.front(environ)
+        # An empty file needs nobody, and some fronts answer a range of it by an error.
+        known = file.location is not None and file.size
+        front = self.front(environ) if known else None
         if front is None or environ["REQUEST_METHOD"] not in front.methods:
             return None
         value = self.named(file, redirect)

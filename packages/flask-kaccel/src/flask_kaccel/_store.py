@@ -18,7 +18,8 @@ cookies, Via, Location,       nothing of them
 ``x-amz-*``, ``x-goog-*``
 ============================= =========================================================
 
-nginx has no wildcard for fields, so that the names of a store are a list here.
+nginx has no wildcard for fields, so that the names of a store are a list here. And it
+passes on the ``WWW-Authenticate`` of a 401, which no browser heeds with a 502.
 """
 
 from __future__ import annotations

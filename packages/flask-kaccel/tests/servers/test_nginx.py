@@ -379,3 +379,38 @@ def test_any_name(site: Any, fetch: Fetch, name: bytes) -> None:
     path.unlink()
     assert by_nginx.body == by_flask.body == name
     assert by_nginx.seen == by_flask.seen
+
+
+@pytest.mark.parametrize(
+    ("edit", "status"),
+    [
+        (("try_files $uri =404;", "deny all;"), 403),
+        (('alias "', 'alias "/nowhere'), 404),
+        (("try_files $uri =404;", "return 500;"), 500),
+        (("try_files $uri =404;", "return 503;"), 503),
+    ],
+    ids=str,
+)
+def test_errors_of_nginx_have_no_fields_of_the_file(
+    deploy: Any, fetch: Fetch, edit: tuple[str, str], status: int
+) -> None:
+    """An error of nginx's own is not kept for a year, nor saved under the file's name.
+
+    The fields that protect every page are there.
+    """
+
+    def amend(text: str) -> str:
+        assert edit[0] in text
+        return text.replace(*edit)
+
+    with deploy(amend=amend, KACCEL_REDIRECT_PATH=PREFIX) as site:
+        reply = fetch(site.nginx.address, "/headers")
+        assert reply.status == status
+        for name in ("Cache-Control", "Content-Disposition", "Expires", "ETag"):
+            assert name not in reply.headers
+        assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+        # The app knows which ranges there are, and nginx is not asked for others.
+        unmet = fetch(site.nginx.address, "/headers", {"Range": "bytes=99-"})
+        assert unmet.status == 416
+        for name in ("Cache-Control", "Content-Disposition", "Expires", "ETag"):
+            assert name not in unmet.headers
