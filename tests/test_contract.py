@@ -74,7 +74,7 @@ class Package:
         return {
             self.prefix + field.name.upper(): field
             for field in fields(config)
-            if field.metadata.get("config", True)
+            if field.metadata.get("read", field.metadata.get("config", True))
         }
 
     def create(self, *apps: Flask) -> Any:

@@ -1,28 +1,33 @@
-"""The backend: our own bytes, and silence when it fails."""
+"""Stored bytes, backends that fail, and purges that nothing may lose."""
 
 from __future__ import annotations
 
 import io
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
 from cachelib import FileSystemCache
+from cachelib import SimpleCache
 from cachelib.base import BaseCache
+from flask import Flask
 
-from flask_webcache import backend as module
-from flask_webcache._backends import connect
-from flask_webcache.backend import Backend
-from flask_webcache.backend import Bytes
-from flask_webcache.rules.entry import Entry
-from flask_webcache.rules.entry import Item
-from flask_webcache.rules.entry import Metadata
-from flask_webcache.rules.entry import Variant
-from flask_webcache.rules.entry import decode
-from flask_webcache.rules.entry import encode
+from flask_webcache import Config
+from flask_webcache import WebCache
+from flask_webcache import _files
+from flask_webcache import _shared
+from flask_webcache._files import Bytes
+from flask_webcache._files import Files
+from flask_webcache._rules.entry import Entry
+from flask_webcache._rules.entry import Item
+from flask_webcache._rules.entry import Metadata
+from flask_webcache._rules.entry import decode
+from flask_webcache._rules.entry import encode
+from flask_webcache._shared import Shared
 
 
 if TYPE_CHECKING:
@@ -35,45 +40,51 @@ ENTRY = Entry(
     status="200 OK",
     headers=(("Content-Type", "text/plain"), ("X", "é\t")),
     body=b"\x00body",
-    started=1.5,
     born=1.0,
     fresh_until=9.25,
-    vary=(("foo", None), ("bar", "1")),
+    vary=("foo", "cookie=a"),
     tags=("a",),
+    tokens=(("all", 7 << 16), ("url x", 9 << 16)),
 )
-ITEMS = [
-    ENTRY,
-    Metadata(("foo",), "salt", (Variant((("foo", "1"),), "de", 5.0),), 3.0),
-    "mark",
-]
+INDEX = Metadata(("foo",), "salt", (("bar", "foo"),), ("a",), ("key 1",), 3.0)
 
 
-@pytest.mark.parametrize("item", ITEMS, ids=["entry", "metadata", "mark"])
+@pytest.mark.parametrize("item", [ENTRY, INDEX], ids=["entry", "index"])
 def test_format(item: Item) -> None:
-    """What is encoded is decoded, under its name and secret alone."""
+    """An item is decoded under its name and secret alone, or an earlier secret."""
     data = encode(item, "name", b"secret")
-    assert decode(data, "name", b"secret") == item
-    assert decode(data, "other", b"secret") is None
-    assert decode(data, "name", b"other") is None
-    assert decode(data[:-1], "name", b"secret") is None
-    assert decode(None, "name", b"secret") is None
-    assert decode(b"WC0" + data[3:], "name", b"secret") is None
+    assert decode(data, "name", [b"secret"]) == item
+    assert decode(data, "name", [b"new", b"secret"]) == item
+    assert decode(data, "other", [b"secret"]) is None
+    assert decode(data, "name", [b"other"]) is None
+    assert decode(data[:-1], "name", [b"secret"]) is None
+    assert decode(None, "name", [b"secret"]) is None
+
+
+def test_what_an_older_version_stored(
+    make_origin: type[Origin], tmp_path: Path
+) -> None:
+    """Items of an older format are misses, and no errors."""
+    origin = make_origin(url=f"file://{tmp_path}")
+    origin.says("max-age=60")
+    origin.get()
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"WC2", b"WC1"))
+    assert origin.get().text == "made 2"
 
 
 @pytest.mark.parametrize("line", [("X", "a\r\nb"), ("X\n", "a"), ("X", "\0")], ids=str)
 def test_no_line_ends_early(line: tuple[str, str]) -> None:
     """A field with a line break in it is not read back."""
-    entry = Entry(
-        status="200 OK", headers=(line,), body=b"", started=0, born=0, fresh_until=0
-    )
+    data = encode(ENTRY._replace(headers=(line,)), "name", b"")
     with pytest.raises(ValueError, match="X"):
-        decode(encode(entry, "name", b""), "name", b"")
+        decode(data, "name", [b""])
 
 
 def test_serializer() -> None:
-    """Bytes and the integers of cachelib's own book-keeping, and no pickle."""
+    """Bytes and numbers, and no pickle."""
     bytes_ = Bytes()
-    assert bytes_.loads(bytes_.dumps(b"WC1")) == b"WC1"
+    assert bytes_.loads(bytes_.dumps(b"WC2")) == b"WC2"
     assert bytes_.loads(bytes_.dumps(12)) == 12
     assert bytes_.loads(None) is None
     assert bytes_.loads(b"\x80\x04.") is None
@@ -83,82 +94,251 @@ def test_serializer() -> None:
     assert bytes_.load(file) == b"x"
 
 
-class Broken(BaseCache):
-    """A cache that fails until it is repaired."""
+class Faulty(BaseCache):
+    """A shared cache whose reads, or writes, fail while they are told to."""
 
-    broken = True
-    calls = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: dict[str, Any] = {}
+        self.calls = 0
+        self.fails: set[str] = set()
 
-    def _work(self, *_: Any) -> Any:
-        Broken.calls += 1
-        if Broken.broken:
-            raise OSError("no route")
-        return [None]
+    def _meet(self, kind: str) -> None:
+        self.calls += 1
+        if kind in self.fails:
+            raise OSError(f"{kind} fails")
 
-    get_many = get = set = add = delete = inc = _work  # type: ignore[assignment]
+    def get(self, key: str) -> Any:
+        self._meet("read")
+        return self.items.get(key)
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        self._meet("write")
+        self.items[key] = value
+        return True
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        self._meet("write")
+        return self.items.setdefault(key, value) is value
+
+    def delete(self, key: str) -> bool:
+        self._meet("delete")
+        return self.items.pop(key, None) is not None
+
+    def inc(self, key: str, delta: int = 1) -> int:
+        self._meet("write")
+        self.items[key] = int(self.items.get(key, 0)) + delta
+        return int(self.items[key])
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Broken:
-    """A cache that fails."""
-    monkeypatch.setattr(Broken, "broken", True)
-    monkeypatch.setattr(Broken, "calls", 0)
-    return Broken()
+def faulty() -> Faulty:
+    """A shared cache that fails on demand."""
+    return Faulty()
 
 
-def test_failure_is_silent(
-    broken: Broken, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def origin(faulty: Faulty, make_origin: type[Origin]) -> Origin:
+    """An app on it."""
+    return make_origin(cache=faulty)
+
+
+def test_requests_go_on(
+    origin: Origin, faulty: Faulty, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A backend that fails is left alone for a while, and logged once a minute."""
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    backend = Backend(broken, prefix="", secret=b"")
-    assert backend.get("a") is None
-    calls = Broken.calls
-    assert backend.get_many("a", "b") == [None, None]
-    assert backend.set("a", "b", 1) is False
-    assert backend.add("a", "b", 1) is None
-    backend.delete("a")
-    backend.count("a", 1)
-    assert backend.counted("a", "b") == [0, 0]
-    assert Broken.calls == calls
-    now = 101.5
-    assert backend.get("a") is None
-    assert Broken.calls == calls + 1
-    assert caplog.text.count("The cache backend failed") == 1
-    now = 161.5
-    backend.get("a")
-    assert caplog.text.count("The cache backend failed") == 2
-    now = 163.0
-    Broken.broken = False
-    assert backend.get("a") is None
-    assert backend.add("a", "b", 1) is True
+    """An app whose backend fails answers every request, and logs once a minute."""
+    faulty.fails.update({"read", "write", "delete"})
+    origin.says("max-age=60")
+    for number in range(1, 4):
+        response = origin.get()
+        assert response.text == f"made {number}"
+        assert "detail=not-kept" in response.headers["Cache-Status"]
+    assert faulty.calls < 6
+    assert caplog.text.count("The cache backend failed (reading)") == 1
+    with origin.app.app_context():
+        faulty.fails.clear()
+        assert origin.cache.stats()["miss"] == 3
 
 
-def test_requests_go_on(make_origin: type[Origin], broken: Broken) -> None:
-    """An app whose backend fails answers every request."""
-    from flask import Flask
-
-    from flask_webcache import WebCache
-
-    app = Flask(__name__)
-    WebCache(app, cache=broken)
-    app.add_url_rule("/", view_func=lambda: ("fine", {"Cache-Control": "max-age=60"}))
-    for _ in range(3):
-        response = app.test_client().get("/")
-        assert response.text == "fine"
-        assert response.headers["Cache-Status"].endswith("detail=not-kept")
-
-
-def test_redis_url() -> None:
-    """Nothing connects before the first request."""
-    pytest.importorskip("redis")
-    backend = Backend(connect("redis://127.0.0.1:1/0"), prefix="", secret=b"")
-    assert not backend.local
-    assert backend.add("a", "b", 1) is None
+def test_backend_is_tried_again(
+    origin: Origin, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a second the backend is tried again."""
+    now = time.monotonic()
+    faulty.fails.update({"read", "write"})
+    origin.says("max-age=60")
+    origin.get()
+    faulty.fails.clear()
+    calls = faulty.calls
+    origin.get()
+    assert faulty.calls == calls
+    monkeypatch.setattr("time.monotonic", lambda: now + 2)
+    origin.get()
+    # It was found not to be stored; now it is.
+    origin.get()
+    assert origin.get().headers["X-Cache"] == "hit"
 
 
-def test_dangling_metadata(make_origin: type[Origin], tmp_path: Path) -> None:
+def test_reads_go_on_while_writes_fail(origin: Origin, faulty: Faulty) -> None:
+    """A write that fails pauses no reads."""
+    origin.says("max-age=60")
+    origin.get("/hot")
+    faulty.fails.update({"write"})
+    for number in range(20):
+        origin.get(f"/{number}")
+        assert origin.get("/hot").headers["X-Cache"] == "hit"
+
+
+def test_purge_of_a_full_backend(origin: Origin, faulty: Faulty) -> None:
+    """A purge needs no room."""
+    origin.says("max-age=60", Cache_Tag="news")
+    origin.get()
+    faulty.fails.update({"write"})
+    assert purged(origin, "tag")
+    assert origin.get().text == "made 2"
+
+
+def purged(origin: Origin, what: str, **options: bool) -> bool:
+    """Purge the front page and return whether it is done."""
+    with origin.app.test_request_context("/"):
+        if what == "url":
+            return origin.cache.purge("/", **options)
+        if what == "tag":
+            return origin.cache.purge_tag("news", **options)
+        return origin.cache.purge_all()
+
+
+@pytest.mark.parametrize("what", ["url", "tag", "all"])
+def test_purge_that_fails(
+    origin: Origin,
+    faulty: Faulty,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A purge that fails says so, is tried again, and nothing it concerns is used."""
+    monkeypatch.setattr(_shared, "RETRY", 0.02)
+    origin.says("max-age=60", Cache_Tag="news")
+    origin.get()
+    faulty.fails.update({"delete"})
+    assert not purged(origin, what)
+    assert "Purging" in caplog.text
+    for number in (2, 3):
+        assert origin.get().text == f"made {number}"
+    faulty.fails.clear()
+    wait_for(lambda: "got through" in caplog.text)
+    wait_for(lambda: origin.get().headers["X-Cache"] == "hit")
+    with origin.app.app_context():
+        assert origin.cache.stats()["purge-failed"] == 1
+
+
+def wait_for(met: Any) -> None:
+    """Wait until a condition is met."""
+    deadline = time.monotonic() + 10
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_purge_does_not_mind_the_pause(origin: Origin, faulty: Faulty) -> None:
+    """A purge is carried out although the backend failed a moment ago."""
+    origin.says("max-age=60")
+    origin.get()
+    faulty.fails.update({"read", "write"})
+    origin.get("/other")
+    faulty.fails.clear()
+    assert purged(origin, "url")
+    assert not any(b"made 1" in value for value in alive(origin, faulty))
+
+
+def alive(origin: Origin, faulty: Faulty) -> list[bytes]:
+    """Return the stored entries whose generations are there."""
+    stock = origin.app.extensions["webcache"].cache.stock
+    key = origin.app.extensions["webcache"].cache.url_key("http://localhost/")
+    stock._reads._retry_at = 0.0
+    entry = stock.look(key, {}).entry
+    return [entry.body] if entry is not None else []
+
+
+def test_purge_command_that_fails(origin: Origin, faulty: Faulty) -> None:
+    """A command whose purge or count fails exits with 1."""
+    faulty.fails.update({"delete", "read"})
+    runner = origin.app.test_cli_runner()
+    for arguments in (["purge", "http://localhost/"], ["stats"]):
+        result = runner.invoke(args=["webcache", *arguments])
+        assert result.exit_code == 1
+        assert "The backend failed" in result.output
+
+
+def test_lost_generations(origin: Origin, faulty: Faulty) -> None:
+    """Whatever the backend loses is a miss, never an old page."""
+    origin.says("max-age=60", Cache_Tag="news")
+    for _ in range(2):
+        origin.get()
+        stock: Any = origin.app.extensions["webcache"].cache.stock
+        # It matters only to responses that are being made.
+        purges = stock._name(f"{stock._front}purges")
+        for name in [one for one, value in faulty.items.items() if value.isdigit()]:
+            del faulty.items[name]
+            assert (origin.get().headers["X-Cache"] == "miss") is (name != purges)
+            origin.get()
+
+
+def test_replayed_items(origin: Origin, faulty: Faulty) -> None:
+    """An old response that is put back after a purge does not answer."""
+    origin.says("max-age=60", "old", Vary="Foo")
+    origin.get()
+    before = dict(faulty.items)
+    assert purged(origin, "url")
+    origin.says("max-age=60", "new", Vary="Foo")
+    origin.get()
+    faulty.items.update(
+        (name, value) for name, value in before.items() if not value.isdigit()
+    )
+    assert origin.get().text == "new"
+
+
+@pytest.mark.parametrize("what", ["url", "tag"])
+def test_soft_purge(origin: Origin, what: str, clock: Any) -> None:
+    """A soft purge makes stale: good while it is renewed, and not beyond."""
+    tasks: list[Any] = []
+    object.__setattr__(
+        origin.app.extensions["webcache"].config,
+        "preemptive_recache_callback",
+        tasks.append,
+    )
+    origin.says("max-age=60, stale-while-revalidate=30", Cache_Tag="news")
+    origin.get("/")
+    origin.says("max-age=60", "strict", Cache_Tag="news")
+    origin.get("/x")
+    clock.move(40)
+    assert purged(origin, what, soft=True)
+    stale = origin.get()
+    assert (stale.text, stale.headers["X-Cache"]) == ("made 1", "hit")
+    assert stale.headers["Cache-Status"].startswith("flask-webcache; hit; ttl=")
+    assert len(tasks) == 1
+    assert (origin.get("/x").headers["X-Cache"] == "miss") is (what == "tag")
+    origin.says("max-age=60", "renewed", Cache_Tag="news")
+    origin.app(tasks[0].environ(), lambda *_: lambda _: None)
+    assert origin.get().text == "renewed"
+
+
+def test_secret_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key set late signs, fallbacks verify, and a lack of keys is a warning."""
+    texts = []
+    for key, fallbacks in (("old", []), ("new", ["old"]), ("other", ["new"])):
+        app = Flask(__name__)
+        WebCache(app, config=Config(url=f"file://{tmp_path}"))
+        assert "has no SECRET_KEY" in caplog.text
+        app.secret_key = key
+        app.config["SECRET_KEY_FALLBACKS"] = fallbacks
+        body = ("made with " + key, {"Cache-Control": "max-age=60"})
+        app.add_url_rule("/", view_func=lambda body=body: body)
+        texts.append(app.test_client().get("/").text)
+    assert texts == ["made with old", "made with old", "made with other"]
+
+
+def test_dangling_index(make_origin: type[Origin], tmp_path: Path) -> None:
     """A variant that the backend dropped is a miss."""
     origin = make_origin(url=f"file://{tmp_path}")
     origin.says("max-age=60", Vary="Foo")
@@ -169,57 +349,52 @@ def test_dangling_metadata(make_origin: type[Origin], tmp_path: Path) -> None:
     assert origin.get(Foo="1").text == "made 2"
 
 
-def test_marks_of_others(make_origin: type[Origin], tmp_path: Path) -> None:
-    """A mark that is no moment purges nothing."""
-    origin = make_origin(url=f"file://{tmp_path}")
-    resources = origin.app.extensions["webcache"].resources
-    origin.says("max-age=60")
-    origin.get()
-    resources.backend.set(resources._mark(""), "nonsense", 60)
-    assert origin.get().headers["X-Cache"] == "hit"
-    key = resources.url_key("http://localhost/")
-    resources.backend.set(key, "nonsense", 60)
-    assert origin.get().text == "made 2"
-
-
-def test_write_that_fails(
-    make_origin: type[Origin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A variant that cannot be stored is not pointed to."""
-    origin = make_origin(url=f"file://{tmp_path}")
-    monkeypatch.setattr(
-        origin.app.extensions["webcache"].resources.backend, "set", lambda *_: False
-    )
-    origin.says("max-age=60", Vary="Foo")
-    assert origin.get().headers["Cache-Status"].endswith("detail=not-kept")
-
-
-def test_unreadable_item(tmp_path: Path) -> None:
+def test_unreadable_item(origin: Origin, faulty: Faulty) -> None:
     """An item that is signed and cannot be read is a miss."""
-    backend = Backend(connect(f"file://{tmp_path}"), prefix="", secret=b"")
-    assert backend.set("a", ENTRY._replace(headers=(("X", "a\nb"),)), 60)
-    assert backend.get("a") is None
+    stock: Any = origin.app.extensions["webcache"].cache.stock
+    assert isinstance(stock, Shared)
+    assert stock._set("a", ENTRY._replace(headers=(("X", "a\nb"),)), 60)
+    assert stock.look("a", {}).entry is None
+
+
+def test_entry_without_generations(origin: Origin) -> None:
+    """An entry that names no generation never answers."""
+    stock: Any = origin.app.extensions["webcache"].cache.stock
+    stock._set("a", ENTRY._replace(tokens=(), vary=()), 60)
+    assert stock.look("a", {}).entry is None
+
+
+def test_local_generations_do_not_pile_up(make_origin: type[Origin]) -> None:
+    """In one process, a generation lives as long as an entry that has it."""
+    origin = make_origin(cache=SimpleCache(threshold=10))
+    origin.says("max-age=60")
+    for number in range(100):
+        origin.get(f"/{number}")
+    stock: Any = origin.app.extensions["webcache"].cache.stock
+    assert len(stock._generations._current) < 60
 
 
 ADDING = """
 import sys, time
 from pathlib import Path
-from cachelib import FileSystemCache
-from flask_webcache.backend import Backend
+from flask_webcache._files import Files, exclusive
 
-class Slow(FileSystemCache):
+class Slow(Files):
     def set(self, *args, **options):
         time.sleep(0.005)  # between the look and the writing
         return super().set(*args, **options)
 
 folder, number, processes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-backend = Backend(Slow(str(folder / "cache"), threshold=0), prefix="", secret=b"")
+cache = Slow(str(folder / "cache"), threshold=0)
 (folder / f"ready {number}").touch()
 deadline = time.monotonic() + 30
 while len(list(folder.glob("ready *"))) < processes:
     assert time.monotonic() < deadline
     time.sleep(0.001)
-print(*(name for name in range(20) if backend.add(f"lock {name}", "", 60)))
+for name in range(20):
+    with exclusive(cache):
+        if cache.add(f"lock {name}", b"x", 60):
+            print(name)
 """
 
 
@@ -241,12 +416,75 @@ def test_files_add_once(tmp_path: Path) -> None:
 def test_files_add_over_expired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
 ) -> None:
-    """What has expired on files is no longer in the way of the next."""
+    """A file that has expired is no longer in the way of the next."""
     if not locks:
-        monkeypatch.setattr(module, "fcntl", None)
-    cache = FileSystemCache(str(tmp_path))
-    backend = Backend(cache, prefix="", secret=b"")
-    assert backend.add("a", "", 60)
-    assert backend.add("a", "", 60) is False
+        monkeypatch.setattr(_files, "fcntl", None)
+    cache = Files(str(tmp_path))
+    for expected in (True, False):
+        with _files.exclusive(cache):
+            assert cache.add("a", b"x", 60) is expected
     monkeypatch.setattr("cachelib.file.time", lambda: time.time() + 61)
-    assert backend.add("a", "", 60)
+    assert cache.add("a", b"x", 60)
+
+
+def test_files_count(tmp_path: Path) -> None:
+    """Numbers on files are added to, and deleting tells whether there was one."""
+    cache = Files(str(tmp_path))
+    assert [cache.inc("a"), cache.inc("a", 2)] == [1, 3]
+    assert [cache.delete("a"), cache.delete("a")] == [True, False]
+
+
+def test_files_that_cannot_be_deleted(tmp_path: Path) -> None:
+    """Deleting a file that stays is an error, and not a silent success."""
+    cache = Files(str(tmp_path), threshold=0)
+    cache.set("a", b"x")
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match=str(path)):
+        cache.delete("a")
+
+
+def test_objects_of_the_app(tmp_path: Path) -> None:
+    """A cache that the app made keeps its own serializer."""
+    cache = FileSystemCache(str(tmp_path))
+    app = Flask(__name__)
+    app.secret_key = "secret"
+    WebCache(app, cache=cache)
+    app.add_url_rule("/", view_func=lambda: ("x", {"Cache-Control": "max-age=9"}))
+    for said in ("miss", "hit"):
+        assert app.test_client().get("/").headers["X-Cache"] == said
+    cache.set("own", {"a": 1})
+    assert cache.get("own") == {"a": 1}
+
+
+def test_renewals_are_bounded(make_origin: type[Origin], clock: Any) -> None:
+    """Many stale pages are renewed by a few threads."""
+    origin = make_origin(cache=SimpleCache(threshold=1000))
+    origin.says("max-age=1, stale-while-revalidate=600")
+    for number in range(40):
+        origin.get(f"/{number}")
+    clock.move(5)
+    plan, most = origin.answer, [0]
+
+    def answer() -> Any:
+        names = [one.name for one in threading.enumerate()]
+        most[0] = max(most[0], names.count("webcache-recache"))
+        return plan()
+
+    origin.answer = answer
+    for number in range(40):
+        assert origin.get(f"/{number}").headers["X-Cache"] == "hit"
+    wait_for(lambda: len(origin.seen) == 80)
+    assert 1 <= most[0] <= 4
+
+
+def test_renewed_as_often_as_it_is_stale(origin: Origin, clock: Any) -> None:
+    """A page of one second is renewed each second, not every half minute."""
+    origin.says("max-age=1, stale-while-revalidate=100")
+    origin.get()
+    for number in range(2, 6):
+        clock.move(2)
+        origin.get()
+        wait_for(lambda number=number: len(origin.seen) == number)
+        wait_for(lambda number=number: origin.get().text == f"made {number}")

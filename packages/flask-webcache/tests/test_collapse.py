@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from flask import Response
+from flask import request
 
-from flask_webcache.flights import PASSES
-from flask_webcache.flights import Flights
+from flask_webcache._waiting import PASSES
+from flask_webcache._waiting import Leads
 
 
 if TYPE_CHECKING:
@@ -109,25 +110,63 @@ def test_exception_that_propagates(origin: Origin) -> None:
         assert time.monotonic() - began < 1
 
 
-def test_wait_is_bounded(make_origin: type[Origin], tmp_path: Path) -> None:
-    """Nobody waits longer than the configuration allows, not for a process either."""
-    origin = make_origin(url=f"file://{tmp_path}", lock_seconds=0.3)
-    other = make_origin(url=f"file://{tmp_path}", lock_seconds=0.3)
-    slow(origin, "max-age=60", 1.5)
-    other.says("max-age=60", "other")
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(origin.get)
-        while not origin.seen:
-            time.sleep(0.01)
-        second = pool.submit(origin.get)
-        began = time.monotonic()
-        assert other.get().text == "other"
-        assert time.monotonic() - began < 1.4
-        assert {first.result().text, second.result().text} <= {
-            "made 1",
-            "made 2",
-            "other",
-        }
+class Runs:
+    """Counts the runs of a view, and how many there are at a time."""
+
+    def __init__(self, origin: Origin, seconds: float) -> None:
+        self.most = self.now = 0
+        self.lock = threading.Lock()
+        plan = origin.answer
+
+        def answer() -> Any:
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            time.sleep(seconds)
+            with self.lock:
+                self.now -= 1
+            return plan()
+
+        origin.answer = answer
+
+
+def test_view_slower_than_the_lock(make_origin: type[Origin], tmp_path: Path) -> None:
+    """A leader that is alive keeps its lead for as long as its view runs."""
+    apps = [make_origin(url=f"file://{tmp_path}", lock_seconds=1) for _ in range(2)]
+    for origin in apps:
+        origin.says("max-age=60")
+        Runs(origin, 2.5)
+    with ThreadPoolExecutor(12) as pool:
+        texts = set(pool.map(lambda n: apps[n % 2].get().text, range(12)))
+    assert texts == {"made 1"}
+    assert sum(len(origin.seen) for origin in apps) == 1
+
+
+def test_hand_over(origin: Origin, make_origin: type[Origin]) -> None:
+    """Where a view takes too long, one of those who wait runs it, too."""
+    url = origin.app.extensions["webcache"].config.url
+    origin = make_origin(url=url, lock_seconds=1, wait_seconds=1.0)
+    origin.says("max-age=60")
+    runs = Runs(origin, 1.6)
+    assert len({response.text for response in crowd(origin, 8)}) <= 2
+    assert runs.most == 2
+
+
+def test_late_leader(make_origin: type[Origin], tmp_path: Path) -> None:
+    """A leader that was handed over does not give its successor's lead back."""
+    cache = make_origin(url=f"file://{tmp_path}").app.extensions["webcache"].cache
+    late = Leads(cache.stock, 1.0, 30.0)
+    _, lead = late.join("page", time.monotonic() + 5)
+    assert lead is not None
+    cache.stock.end_lead("page", lead.owner)
+    next_ = Leads(cache.stock, 1.0, 30.0)
+    answer, successor = next_.join("page", time.monotonic() + 5)
+    assert (answer, successor is not None) == ("lead", True)
+    late.end(lead)
+    assert successor is not None
+    assert cache.stock.led("page") == successor.owner
+    next_.end(successor)
+    assert cache.stock.led("page") is None
 
 
 def test_processes_wait_for_each_other(
@@ -148,16 +187,14 @@ def test_processes_wait_for_each_other(
 
 
 def test_lock_of_a_dead_process(make_origin: type[Origin], tmp_path: Path) -> None:
-    """A lock that expired is taken over."""
+    """The lead of a process that died is taken over by one of those who wait."""
     origin = make_origin(url=f"file://{tmp_path}", lock_seconds=1)
-    backend = origin.app.extensions["webcache"].resources.backend
-    key = origin.app.extensions["webcache"].resources.url_key("http://localhost/")
-    assert backend.add(f"lock {key}", "", 1)
-    time.sleep(2.1)
-    origin.says("max-age=60")
+    cache = origin.app.extensions["webcache"].cache
+    assert cache.stock.lead(cache.url_key("http://localhost/"), "the dead", 1)
+    slow(origin, "max-age=60")
     began = time.monotonic()
-    assert origin.get().text == "made 1"
-    assert time.monotonic() - began < 0.9
+    assert {response.text for response in crowd(origin, 5)} == {"made 1"}
+    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(
@@ -200,40 +237,85 @@ def test_variants_wait_apart(origin: Origin) -> None:
     assert len(origin.seen) == 3
 
 
-def test_flights_of_the_dead() -> None:
-    """A lead that was never given back is taken over after its time."""
-    flights = Flights(0.05)
-    assert flights.join("key") is None
-    assert isinstance(flights.join("key"), threading.Event)
-    time.sleep(0.06)
-    assert flights.join("key") is None
-    flights.land("key")
-    flights.land("key")
-
-
-def test_passes_are_bounded() -> None:
-    """Only so many resources are remembered as not worth a queue."""
-    flights = Flights(1)
+def test_passes_are_bounded(origin: Origin) -> None:
+    """Only so many pages are remembered as not worth a queue."""
+    leads: Leads = origin.app.extensions["webcache"].cache.leads
     for number in range(PASSES + 1):
-        flights.let_pass(str(number), 0.0)
-    assert not flights.passes("0", 1.0)
-    assert flights.passes(str(PASSES), 1.0)
+        leads.let_pass(str(number))
+    assert not leads.passes("0")
+    assert leads.passes(str(PASSES))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Upgrade": "websocket"}, {"Accept": "text/event-stream"}], ids=str
+)
+def test_what_cannot_be_collapsed(origin: Origin, fields: dict[str, str]) -> None:
+    """Websockets and event streams never wait for each other."""
+    slow(origin, "max-age=60")
+    began = time.monotonic()
+    crowd(origin, 3, **fields)
+    assert len(origin.seen) == 3
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
+def test_request_within_a_request(
+    make_origin: type[Origin], copied: bool, fast: bool
+) -> None:
+    """A view that dispatches to its own URL does not wait for itself."""
+    origin = make_origin(fast=fast)
+
+    def answer() -> Any:
+        if len(origin.seen) > 1:
+            return Response("inner", headers={"Cache-Control": "max-age=60"})
+        environ = request.environ
+        inner = Response.from_app(origin.app, dict(environ) if copied else environ)
+        return Response("outer+" + inner.get_data(as_text=True))
+
+    origin.answer = answer
+    began = time.monotonic()
+    assert origin.get().text == "outer+inner"
+    assert time.monotonic() - began < 2
+
+
+class Stop(BaseException):
+    """Ends a worker's request, as a timeout of gevent does."""
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_what_ends_a_request(make_origin: type[Origin], fast: bool) -> None:
+    """A lead is given back, whatever ended the request."""
+    origin = make_origin(fast=fast)
+
+    def answer() -> Any:
+        raise Stop("enough")
+
+    origin.answer = answer
+    with pytest.raises(Stop, match="enough"):
+        origin.get()
+    with origin.app.test_request_context("/"):
+        origin.app.preprocess_request()
+    origin.says("max-age=60")
+    began = time.monotonic()
+    assert origin.get().status_code == 200
+    assert time.monotonic() - began < 1
 
 
 def test_late_lead(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes the lead just after the page was stored does not make it again."""
     origin.says("max-age=60")
-    resources = origin.app.extensions["webcache"].resources
-    join = resources.flights.join
+    leads: Leads = origin.app.extensions["webcache"].cache.leads
+    take = leads.take
 
-    def join_late(key: str) -> Any:
+    def take_late(name: str) -> Any:
         monkeypatch.undo()
         origin.get()
-        return join(key)
+        return take(name)
 
-    monkeypatch.setattr(resources.flights, "join", join_late)
+    monkeypatch.setattr(leads, "take", take_late)
     response = origin.get()
     assert response.text == "made 1"
     assert "; hit" in response.headers["Cache-Status"]
     assert len(origin.seen) == 1
-    assert not resources.flights._landings
+    assert not leads._leads

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from flask_webcache.rules.conditions import MAX_RANGES
-from flask_webcache.rules.conditions import Span
-from flask_webcache.rules.conditions import cut
-from flask_webcache.rules.conditions import precondition
-from flask_webcache.rules.conditions import spans
-from flask_webcache.rules.conditions import wanted_range
+from flask_webcache._rules.conditions import MAX_RANGES
+from flask_webcache._rules.conditions import Span
+from flask_webcache._rules.conditions import cut
+from flask_webcache._rules.conditions import precondition
+from flask_webcache._rules.conditions import spans
+from flask_webcache._rules.conditions import wanted_range
 
 
 OLD = "Wed, 01 Jan 2020 00:00:00 GMT"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from flask_webcache.rules import fields
+from flask_webcache._rules import fields
 
 
 @pytest.mark.parametrize(

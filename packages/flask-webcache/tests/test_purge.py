@@ -162,30 +162,18 @@ def test_purge_while_made(make: Make, clock: Clock, purge: str) -> None:
     assert origin.get().text == "new"
 
 
-def test_many_tags(make_origin: type[Origin], monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many purged tags that remembering them costs too much purge everything."""
-    monkeypatch.setattr("flask_webcache.resources.HINTS", 2)
-    origin = make_origin()
-    origin.says("max-age=60")
-    origin.get()
-    with origin.app.app_context():
-        for number in range(3):
-            origin.cache.purge_tag(str(number))
-    assert origin.get().text == "made 2"
-
-
 def test_many_hints(
     make_origin: type[Origin], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What a process knows of resources is bounded."""
-    monkeypatch.setattr("flask_webcache.resources.HINTS", 2)
+    monkeypatch.setattr("flask_webcache._shared.HINTS", 2)
     origin = make_origin(url=f"file://{tmp_path}")
     origin.says("max-age=60", Vary="Foo")
     for _ in range(2):
         for number in range(5):
             origin.get(f"/{number}", Foo="1")
-    resources = origin.app.extensions["webcache"].resources
-    assert len(resources._hints) <= 2
+    stock = origin.app.extensions["webcache"].cache.stock
+    assert len(stock._hints) <= 2
     assert len(origin.seen) == 5
 
 

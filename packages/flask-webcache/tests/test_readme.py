@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from typing import ClassVar
 
-from flask_webcache import cli
-from flask_webcache.rules.policy import Refusal
+from flask_webcache import _cli
+from flask_webcache._rules.policy import Refusal
 
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -32,9 +33,22 @@ def test_samples() -> None:
     class Queue:
         def enqueue(self, *job: Any) -> None: ...
 
+    class Labels:
+        counted: ClassVar[list[tuple[str, ...]]] = []
+
+        def labels(self, *labels: str) -> Labels:
+            self.counted.append(labels)
+            return self
+
+        def inc(self) -> None: ...
+
+    names["count_in"](Labels())
+    client.get("/")
+    client.get("/")
+    assert ("hit", "") in Labels.counted
     assert names["config_for"](Queue()).preemptive_recache_seconds == 10
 
 
 def test_every_reason_is_explained() -> None:
     """The commands have words for each reason not to store."""
-    assert cli._REASONS.keys() == set(Refusal)
+    assert _cli.REASONS.keys() == set(Refusal)

@@ -161,7 +161,7 @@ def test_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rq_dispatcher() -> None:
-    """RQ gets a function that it can import, and plain data."""
+    """RQ gets a function that it can import, and strings."""
     jobs: list[Any] = []
 
     class Queue:
@@ -169,7 +169,22 @@ def test_rq_dispatcher() -> None:
             jobs.append(job)
 
     recache.make_rq_dispatcher(Queue(), "shop:app")(TASK)
-    assert jobs == [(recache.run_by_name, "shop:app", TASK)]
+    ((function, app, text),) = jobs
+    assert (function, app) == (recache.run_by_name, "shop:app")
+    assert Recache.from_json(text) == TASK
+
+
+def test_celery_dispatcher() -> None:
+    """Celery gets two strings, as its default serializer is JSON."""
+    jobs: list[Any] = []
+
+    class Task:
+        def delay(self, *arguments: Any) -> None:
+            jobs.append(arguments)
+
+    recache.make_celery_dispatcher(Task(), "shop:app")(TASK)
+    ((app, text),) = jobs
+    assert (app, Recache.from_json(text)) == ("shop:app", TASK)
 
 
 def test_process_dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

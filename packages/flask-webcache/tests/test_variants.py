@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from werkzeug.test import create_environ
 
-from flask_webcache.rules import keys
-from flask_webcache.rules.entry import Metadata
-from flask_webcache.rules.entry import Variant
-from flask_webcache.rules.variants import matches
-from flask_webcache.rules.variants import selection
-from flask_webcache.rules.variants import vary_names
+from flask_webcache._rules import keys
+from flask_webcache._rules.entry import Entry
+from flask_webcache._rules.entry import Metadata
+from flask_webcache._rules.variants import language_key
+from flask_webcache._rules.variants import selection
+from flask_webcache._rules.variants import variant_keys
+from flask_webcache._rules.variants import vary_names
 
 
 def key(url: str, **options: object) -> str:
@@ -148,33 +149,72 @@ def test_selection(name: str, one: str | None, other: str | None, same: bool) ->
         ("de", True),
         ("fr", False),
         ("fr, de", False),
+        ("= de", False),
         (None, False),
     ],
 )
 def test_language(asked: str | None, fits: bool) -> None:
-    """A stored German page fits who prefers German to all else."""
-    stored = (("accept-language", "de,en"),)
+    """A stored German page fits a request that prefers German to all else."""
+    names = ("accept-language", "foo")
+    stored = language_key(
+        "key", "salt", names, {"HTTP_ACCEPT_LANGUAGE": "de,en", "HTTP_FOO": "1"}, "DE"
+    )
     environ = {} if asked is None else {"HTTP_ACCEPT_LANGUAGE": asked}
-    assert matches(stored, "de", selection(("accept-language",), environ)) is fits
-    assert not matches(stored, None, selection(("accept-language",), environ))
+    for foo, same in (("1", True), ("2", False)):
+        found = variant_keys("key", "salt", names, {**environ, "HTTP_FOO": foo})
+        assert (stored in found) is (fits and same)
+
+
+def test_selectors() -> None:
+    """Fields, single cookies and variables of the server select, absence included."""
+    names = ("accept", "cookie=a", "environ=REMOTE_USER")
+    environ = {"HTTP_COOKIE": "b=2; a=1; ab=3", "REMOTE_USER": "me"}
+    assert selection(names, environ) == (
+        ("accept", None), ("cookie=a", "1"), ("environ=REMOTE_USER", "me")
+    )  # fmt: skip
+    assert selection(("cookie=a",), {"HTTP_COOKIE": "a=1; a=2"}) == (
+        ("cookie=a", "1;2"),
+    )
+    assert selection(("cookie=c",), environ) == (("cookie=c", None),)
+
+
+def test_values_are_hashed() -> None:
+    """The key of a variant tells nothing of the values that select it."""
+    environ = {"HTTP_AUTHORIZATION": "Bearer secret"}
+    (one,) = variant_keys("key", "salt", ("authorization",), environ)
+    (other,) = variant_keys("key", "pepper", ("authorization",), environ)
+    assert "secret" not in one
+    assert one != other
+
+
+def stored(*names: str, tags: tuple[str, ...] = ()) -> Entry:
+    """Return a response that these select."""
+    return Entry("200 OK", (), b"", 0.0, 100.0, vary=names, tags=tags)
 
 
 def test_variants_are_bounded() -> None:
-    """A resource has room for its latest variants, each with its own fields."""
+    """An index lists the latest variants, sets of selectors and tags, and no more."""
     metadata = Metadata()
-    dropped: tuple[Variant, ...] = ()
+    dropped: tuple[str, ...] = ()
     for number in range(4):
-        variant = Variant((("foo", str(number)),), None, 100.0 if number else 5.0)
-        metadata, dropped = metadata.adding(variant, 10.0, 2)
-    assert [one.vary[0][1] for one in metadata.variants] == ["3", "2"]
-    assert [one.vary[0][1] for one in dropped] == ["1"]
-    metadata, _ = metadata.adding(Variant((("bar", None),), None, 100.0), 10.0, 9)
-    assert metadata.vary == ("bar",)
-    assert metadata.names() == (("bar",), ("foo",))
-    asked = [
-        selection(names, {"HTTP_FOO": "2", "HTTP_BAR": ""})
-        for names in metadata.names()
-    ]
-    chosen = metadata.choose(asked)
-    assert chosen is not None
-    assert chosen.vary == (("foo", "2"),)
+        metadata, dropped = metadata.adding(stored("foo"), [f"foo {number}"], 100.0, 2)
+    assert (metadata.variants, dropped) == (("foo 3", "foo 2"), ("foo 1",))
+    again, _ = metadata.adding(stored("foo"), ["foo 2"], 100.0, 2)
+    assert again == metadata
+    metadata, _ = metadata.adding(stored("bar", tags=("a", "b")), ["bar"], 100.0, 9)
+    assert (metadata.vary, metadata.sets) == (("bar",), (("bar",), ("foo",)))
+    for number in range(40):
+        metadata, _ = metadata.adding(stored("bar", tags=(str(number),)), ["x"], 1.0, 9)
+    assert len(metadata.tags) == 32
+    assert metadata.tags[0] == "39"
+
+
+def test_too_many_sets_are_joined() -> None:
+    """With four sets of selectors in use, the next response is stored by all."""
+    metadata = Metadata()
+    for name in "dcba":
+        assert metadata.selectors((name,)) == (name,)
+        metadata, _ = metadata.adding(stored(name), [name], 100.0, 9)
+    assert metadata.selectors(("b",)) == ("b",)
+    assert metadata.selectors(("e",)) == ("a", "b", "c", "d", "e")
+    assert metadata.selectors(()) == ()

@@ -5,14 +5,16 @@ from . import recache
 from . import storage
 from . import validation
 from ._backends import MemoryCache
+from ._events import cache_event
+from ._extension import WebCache
+from ._extension import easy_setup
+from ._reads import unrecorded
+from .config import Config
 from .exceptions import ConfigError
 from .exceptions import SetupError
 from .exceptions import WebCacheError
-from .extension import WebCache
-from .extension import easy_setup
 from .handlers import RequestHandler
 from .handlers import ResponseHandler
-from .storage import Config
 
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "SetupError",
     "WebCache",
     "WebCacheError",
+    "cache_event",
     "easy_setup",
     "modifiers",
     "recache",
     "storage",
+    "unrecorded",
     "validation",
 ]

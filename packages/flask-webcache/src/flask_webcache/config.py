@@ -2,109 +2,128 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import fields
 from typing import Any
+from typing import ClassVar
 
 from ._backends import parse
-from .exceptions import ConfigError
+from ._settings import Settings
+from ._settings import at_least
+from ._settings import key
+from ._settings import matches
+from ._settings import satisfies
+from ._settings import settings
 
 
-PREFIX = "WEBCACHE_"
-_TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*")
+__all__ = ["Config"]
+
+_FULL = satisfies(all, "none of them empty")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+@settings
+class Config(Settings):
     """How one app caches; every field is the key ``WEBCACHE_`` with its name.
 
-    :param preemptive_recache_callback: what renews a response in the background; a
-        thread of this process where it is None. See :mod:`flask_webcache.recache`.
+    :param preemptive_recache_callback: called with a
+        :class:`~flask_webcache.recache.Recache` to renew a response in the background;
+        by threads of this process where it is None.
+    :param key_callback: called with the WSGI environment of each request; the string
+        that it returns becomes a part of the key, such as a tenant or a device class.
     """
 
-    url: str = "simple://"
-    key_prefix: str = "webcache:"
-    master_salt: str = ""
-    resource_exemptions: tuple[str, ...] = ()
-    request_controls_cache: bool = True
-    default_expiration_seconds: int = 0
-    stale_on_error: int = 0
-    keep_seconds: int = 3600
-    preemptive_recache_seconds: int = 0
-    lock_seconds: float = 5.0
-    max_body_bytes: int = 1_000_000
-    max_variants: int = 16
-    etags: bool = True
-    store_set_cookie: bool = False
-    targeted_fields: tuple[str, ...] = ("Webcache-Cache-Control",)
-    ignored_query: tuple[str, ...] = ()
-    sort_query: bool = False
-    cache_name: str = "flask-webcache"
-    preemptive_recache_callback: Callable[[Any], object] | None = field(
-        default=None, metadata={"config": False}
+    prefix: ClassVar[str] = "WEBCACHE_"
+
+    url: str = key(
+        "simple://",
+        "The backend, see [Backends](#backends).",
+        secret=True,
+    )
+    key_prefix: str = key(
+        "webcache:", "The start of every name in the backend; one for each app."
+    )
+    master_salt: str = key(
+        "",
+        "Another salt is another, empty cache. In debug mode, a new one at each start.",
+    )
+    resource_exemptions: tuple[str, ...] = key(
+        (), "Prefixes of paths that are left alone, beside the static files.", _FULL
+    )
+    request_controls_cache: bool = key(
+        True,
+        "Whether clients' `Cache-Control` counts, as the RFC wants it. False where no "
+        "client may bypass the cache.",
+    )
+    default_expiration_seconds: int = key(
+        0, "How long a response that says nothing is fresh.", at_least(0)
+    )
+    stale_on_error: int = key(
+        0,
+        "How many seconds a stale response may stand in for an error where it does not "
+        "say so itself.",
+        at_least(0),
+    )
+    keep_seconds: int = key(
+        3600, "How long a stale response is kept to be validated.", at_least(0)
+    )
+    preemptive_recache_seconds: int = key(
+        0, "How long before its end a fresh response is renewed.", at_least(0)
+    )
+    lock_seconds: float = key(
+        5.0,
+        "How long a page is not made by anybody else after the process that makes it "
+        "died; 0 for every request to make its own.",
+        at_least(0),
+    )
+    wait_seconds: float = key(
+        30.0,
+        "How long a view may take before a request that waits for it runs it, too.",
+        at_least(0),
+    )
+    max_body_bytes: int = key(
+        1_000_000, "The longest body that is stored.", at_least(0)
+    )
+    max_variants: int = key(
+        16, "How many responses of one URL are stored.", at_least(1)
+    )
+    etags: bool = key(True, "Whether complete responses get an `ETag`.")
+    store_set_cookie: bool = key(
+        False,
+        "Whether a response that sets a cookie is stored, and its cookie given to "
+        "everyone.",
+    )
+    targeted_fields: tuple[str, ...] = key(
+        ("Webcache-Cache-Control",),
+        "The fields that replace `Cache-Control` here, the first one present.",
+        _FULL,
+    )
+    ignored_query: tuple[str, ...] = key(
+        (), "Query parameters that make no difference, such as `utm_*`.", _FULL
+    )
+    sort_query: bool = key(
+        False, "Whether the order of query parameters makes no difference."
+    )
+    ignored_readers: tuple[str, ...] = key(
+        (),
+        "Modules whose reads of a request make no difference to a page, such as a "
+        "request log.",
+        _FULL,
+    )
+    cache_name: str = key(
+        "flask-webcache",
+        "The name of this cache in `Cache-Status`.",
+        matches(
+            r"[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*",
+            "a name of letters, digits, '-' and '.'",
+        ),
+    )
+    preemptive_recache_callback: Callable[[Any], object] | None = key(
+        None, "Renews a response.", read=False
+    )
+    key_callback: Callable[[Mapping[str, Any]], str] | None = key(
+        None, "Returns a part of the key.", read=False
     )
 
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            if one.metadata.get("config", True):
-                value = _checked(one.name, getattr(self, one.name), one.default)
-                object.__setattr__(self, one.name, value)
-        callback = self.preemptive_recache_callback
-        if callback is not None and not callable(callback):
-            raise ConfigError(
-                "preemptive_recache_callback", callback, "give a callable or None"
-            )
-
-    @classmethod
-    def from_mapping(cls, config: Mapping[str, Any]) -> Config:
-        """Read the keys with the prefix.
-
-        :raises ConfigError: naming the first key that cannot work.
-        """
-        return cls(
-            **{
-                one.name: config[key]
-                for one in fields(cls)
-                if one.metadata.get("config", True)
-                and (key := PREFIX + one.name.upper()) in config
-            }
-        )
-
-
-def _checked(name: str, value: Any, default: Any) -> Any:
-    """Return a value that has the type of its default and makes sense."""
-    key = PREFIX + name.upper()
-    if isinstance(default, tuple):
-        return _strings(key, value)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ConfigError(key, value, "set True or False")
-    elif isinstance(default, (int, float)):
-        kinds = (int,) if isinstance(default, int) else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= 0:
-            raise ConfigError(key, value, f"set a number of {_unit(name)}, 0 or more")
-        if name == "max_variants" and value < 1:
-            raise ConfigError(key, value, "allow at least 1 variant")
-    elif not isinstance(value, str):
-        raise ConfigError(key, value, "set a string")
-    elif name == "url":
-        parse(value)
-    elif name == "cache_name" and not _TOKEN.fullmatch(value):
-        raise ConfigError(key, value, "set a name of letters, digits, '-' and '.'")
-    return value
-
-
-def _strings(key: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, (tuple, list, set, frozenset)) and all(
-        isinstance(one, str) and one for one in value
-    ):
-        return tuple(value)
-    raise ConfigError(key, value, "set a list of strings that are not empty")
-
-
-def _unit(name: str) -> str:
-    return {"max_body_bytes": "bytes", "max_variants": "variants"}.get(name, "seconds")
+    def check(self) -> None:
+        """Refuse a URL that no backend can be made of."""
+        parse(self.url)

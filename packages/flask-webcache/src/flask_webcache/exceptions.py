@@ -1,4 +1,4 @@
-"""The errors of the extension."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ BaseError = WebCacheError
 
 
 class ConfigError(WebCacheError, ValueError):
-    """A configuration value that cannot work.
+    """A configuration value is wrong.
 
     :param key: the configuration key.
-    :param value: what it holds.
+    :param value: what it was set to, secrets hidden.
     :param remedy: what to set instead.
     """
 
     def __init__(self, key: str, value: object, remedy: str) -> None:
-        super().__init__(f"{key} is {value!r}: {remedy}")
+        super().__init__(key, value, remedy)
         self.key = key
         self.value = value
         self.remedy = remedy
 
+    def __str__(self) -> str:
+        return f"{self.key} is {self.value!r}: {self.remedy}"
+
 
 class SetupError(WebCacheError, RuntimeError):
-    """The extension is used on an app twice, too late, or not set up at all."""
+    """The extension is set up twice on an app, or used where it is not set up."""

@@ -1,107 +1,60 @@
-"""The two handlers: requests on their way in, responses on their way out."""
+"""The two handlers: requests on their way in, responses on their way out.
+
+Every hook of the extension is registered here. ``request_started`` comes before any
+hook of the app: there the store is looked into, and the recording of a request that it
+does not answer begins. :mod:`flask_webcache._exchange` has the theory.
+"""
 
 from __future__ import annotations
 
 import time
 from abc import ABC
 from abc import abstractmethod
-from dataclasses import dataclass
-from dataclasses import field
 from typing import Any
-from typing import Literal
-from urllib.parse import urljoin
-from urllib.parse import urlsplit
 
 from cachelib.base import BaseCache
 from flask import Flask
+from flask import Request
 from flask import Response
-from flask import current_app
-from flask import got_request_exception
-from flask import has_app_context
-from flask import has_request_context
 from flask import request
+from flask import request_started
 
-from ._backends import connect
-from .backend import Backend
-from .cli import webcache as commands
+from ._cache import Cache
+from ._cli import cli
+from ._exchange import EXCHANGE
+from ._exchange import Exchange
+from ._exchange import State as ExchangeState
+from ._exchange import exchange_of
+from ._exchange import plain
+from ._reads import watch
+from ._rules.entry import Entry
+from ._state import NAME
+from ._state import Role
+from ._state import State
 from .config import Config
 from .exceptions import SetupError
-from .exchange import ANSWERED
-from .exchange import EXCHANGE
-from .exchange import Exchange
-from .exchange import plain
-from .resources import Resources
-from .rules.entry import Entry
 from .storage import Retrieval
 from .storage import Store
+from .storage import hit
 from .storage import ready
+from .storage import streamed
 
 
-NAME = "webcache"
-Role = Literal["requests", "responses"]
+__all__ = ["RequestHandler", "ResponseHandler"]
 
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What ``app.extensions["webcache"]`` holds."""
-
-    resources: Resources
-    #: Which of the two handlers are installed.
-    roles: set[Role] = field(default_factory=set)
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
-        return self.resources.config
-
-    def absolute(self, url: str) -> str:
-        """Return an absolute URL, for a path too."""
-        if urlsplit(url).scheme in ("http", "https"):
-            return url
-        if has_request_context():
-            return urljoin(request.url_root, url)
-        server = current_app.config["SERVER_NAME"]
-        if server is None:
-            raise ValueError(
-                f"url is {url!r}: give an absolute URL, or set SERVER_NAME, or call "
-                "this in a request"
-            )
-        scheme = current_app.config["PREFERRED_URL_SCHEME"]
-        return urljoin(f"{scheme}://{server}/", url)
-
-    def key(self, url: str) -> str:
-        """Return the key of a URL, which may be a path as for :meth:`purge`."""
-        return self.resources.url_key(self.absolute(url))
-
-    def purge(self, url: str) -> None:
-        """Purge one URL with all of its variants.
-
-        :param url: an absolute one, or a path of the host that the request in hand is
-            for; outside of a request, of ``SERVER_NAME``.
-        """
-        self.resources.purge(self.key(url))
-
-    def purge_tag(self, tag: str) -> None:
-        """Purge every response with a tag in Cache-Tag or Cache-Groups."""
-        if not tag:
-            raise ValueError("tag is '': give the tag to purge, or call purge_all()")
-        self.resources.purge_tag(tag)
-
-    def purge_all(self) -> None:
-        """Purge everything."""
-        self.resources.purge_all()
-
-    def stats(self) -> dict[str, int]:
-        """Return how often the store answered, fresh or stale, and how often not."""
-        return self.resources.counters()
+#: Where a request object holds the entry that answers it.
+_HIT = "flask_webcache.hit"
+#: Where it holds what was sent from the store; None if nothing can have changed it.
+_SENT = "flask_webcache.sent"
+Sent = tuple[str, list[tuple[str, str]], bytes]
 
 
 class _Handler(ABC):
-    """What both handlers share: their cache and configuration until an app is known.
+    """A cache and configuration, until an app is known.
 
-    :param cache: a cachelib cache; what ``WEBCACHE_URL`` says where it is None.
+    :param cache: a cachelib cache; the one that ``WEBCACHE_URL`` names if it is None.
     :param app: the app, or None to call :meth:`init_app` later.
-    :param config: the configuration; the app's own ``WEBCACHE_*`` where it is None.
+    :param config: the configuration; the app's own ``WEBCACHE_*`` if it is None.
     """
 
     role: Role
@@ -124,52 +77,39 @@ class _Handler(ABC):
         :raises ConfigError: for a value that cannot work.
         """
         state = set_up(app, self.cache, self.config, self.role)
-        self.install(app, state.resources)
+        self.install(app, state.cache)
 
     @abstractmethod
-    def install(self, app: Flask, resources: Resources) -> None:
+    def install(self, app: Flask, cache: Cache) -> None:
         """Register the hooks."""
 
 
 class RequestHandler(_Handler, Retrieval):
-    """Answers requests from the store, before the views and what comes after it."""
+    """Answers requests from the store, before the views and the hooks after it."""
 
     role = "requests"
 
-    def install(self, app: Flask, resources: Resources) -> None:
+    def install(self, app: Flask, cache: Cache) -> None:
         """Register the hooks."""
 
         @app.before_request
         def answer_from_store() -> Response | None:
-            return self.handle_request(resources, request.environ)
+            return self.handle_request(cache, _current())
 
-        # Not weak: nothing else holds on to it.
-        got_request_exception.connect(_release, app, weak=False)
-
-    def handle_request(
-        self, resources: Resources, environ: dict[str, Any]
-    ) -> Response | None:
+    def handle_request(self, cache: Cache, asking: Request) -> Response | None:
         """Return the stored response to a request, if one may be used."""
-        if not self.may_answer(environ):
-            return None
-        exchange = environ.get(EXCHANGE)
-        if exchange is None and plain(environ):
-            key, now = resources.key(environ), time.time()
-            found = resources.first_look(key, environ, now)
-            if isinstance(found, Entry):
-                environ[EXCHANGE] = ANSWERED
-                return ready(*resources.hit(found, environ, now))
-            exchange = Exchange.after(found, resources, environ, key, now)
-        elif exchange is None:
-            exchange = Exchange.start(resources, environ)
-        environ[EXCHANGE] = exchange
-        if exchange.exempt:
-            exchange.outcome = "fwd=bypass"
-            return None
-        response = self.answer(exchange) if exchange.safe else self.precheck(exchange)
-        if response is not None:
-            environ[EXCHANGE] = ANSWERED
-        return response
+        entry: Entry | None = asking.__dict__.pop(_HIT, None)
+        if not self.may_answer(asking.environ):
+            _exchange(cache, asking).bypass()
+        elif entry is not None:
+            cache.events.hit()
+            return _send(cache, asking, hit(cache, entry, asking.environ, time.time()))
+        elif (exchange := _exchange(cache, asking)).state is ExchangeState.LOOKED:
+            response = self.answer(exchange)
+            if response is not None:
+                lines = response.headers.to_wsgi_list()
+                return _send(cache, asking, (response.status, lines, response.data))
+        return None
 
 
 class ResponseHandler(_Handler, Store):
@@ -177,21 +117,27 @@ class ResponseHandler(_Handler, Store):
 
     role = "responses"
 
-    def install(self, app: Flask, resources: Resources) -> None:
+    def install(self, app: Flask, cache: Cache) -> None:
         """Register the hooks."""
 
         @app.after_request
         def store_response(response: Response) -> Response:
-            environ = request.environ
-            exchange = environ.get(EXCHANGE)
-            if exchange is ANSWERED:
-                return response
-            if exchange is None:
-                exchange = Exchange.start(resources, environ)
-            return self.handle_response(exchange, response)
+            return self.handle_response(cache, _current(), response)
 
-    def handle_response(self, exchange: Exchange, response: Response) -> Response:
-        """Store a response and return what to send."""
+    def handle_response(
+        self, cache: Cache, asking: Request, response: Response
+    ) -> Response:
+        """Store a response and return the one to send."""
+        if _SENT in asking.__dict__:
+            # Hooks that are registered later did their work before it was stored.
+            sent: Sent | None = asking.__dict__[_SENT]
+            return response if sent is None else ready(cache, *sent)
+        exchange = _exchange(cache, asking)
+        if around(cache.app):
+            exchange.streamed = streamed(response, cache.config.max_body_bytes)
+            if response.status_code == 304:
+                exchange.lines = response.headers.to_wsgi_list()
+            return response
         try:
             return self.complete(exchange, response)
         finally:
@@ -201,42 +147,92 @@ class ResponseHandler(_Handler, Store):
 def set_up(
     app: Flask, cache: BaseCache | None, config: Config | None, role: Role
 ) -> State:
-    """Return the state of an app, made where it has none, with one more handler."""
+    """Return the state of an app, made if it has none, with one more handler."""
     state: State | None = app.extensions.get(NAME)
     if state is None:
-        state = app.extensions[NAME] = State(_resources(app, cache, config))
-        app.cli.add_command(commands)
+        config = config or Config.from_mapping(app.config)
+        state = app.extensions[NAME] = State(Cache(app, config, cache))
+        app.cli.add_command(cli)
+        _follow(app, state)
     if role in state.roles:
         raise SetupError(f"The handler of {role} is already set up on this app.")
     state.roles.add(role)
     return state
 
 
-def state_of_app() -> State:
-    """Return the state of the current app."""
-    state: State | None = (
-        current_app.extensions.get(NAME) if has_app_context() else None
+def around(app: Flask) -> bool:
+    """Return whether the cache stands around the app, too."""
+    return "around" in app.extensions[NAME].roles
+
+
+def _follow(app: Flask, state: State) -> None:
+    """Follow requests from their start to their end."""
+    cache = state.cache
+    first = not request_started.has_receivers_for(app)
+
+    def begin(sender: Flask, **_: object) -> None:  # noqa: ARG001 - the signal's
+        asking = _current()
+        environ = asking.environ
+        exchange = exchange_of(environ, environ) if EXCHANGE in environ else None
+        if exchange is not None and exchange.recorder is None and around(app):
+            asking.__dict__[EXCHANGE] = exchange
+            if exchange.state is not ExchangeState.FORWARD:
+                return
+        elif "requests" in state.roles and plain(environ):
+            found = cache.stock.first(cache.key(environ), environ, time.time())
+            if found.__class__ is Entry and not cache.exempt(environ):
+                asking.__dict__[_HIT] = found
+                return
+            look = None if isinstance(found, Entry) else found
+            exchange = Exchange.begin(cache, environ, look)
+            asking.__dict__[EXCHANGE] = exchange
+        else:
+            exchange = _exchange(cache, asking)
+            if "requests" not in state.roles:
+                exchange.bypass()
+        stored = exchange.safe or exchange.method == "POST"
+        if "responses" in state.roles and stored and not exchange.exempt:
+            ignored = cache.config.ignored_readers
+            exchange.recorder = watch(app, asking, ignored, untouched=first)
+
+    request_started.connect(begin, app, weak=False)
+
+    @app.teardown_request
+    def end(error: BaseException | None) -> None:  # noqa: ARG001 - Flask's
+        exchange = _current().__dict__.get(EXCHANGE)
+        if exchange is not None and not around(app):
+            exchange.release()
+
+
+def _current() -> Request:
+    """Return the request in hand, and not its proxy."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return found
+
+
+def _exchange(cache: Cache, asking: Request) -> Exchange:
+    """Return the exchange of a request, begun if it has none."""
+    found: Exchange | None = asking.__dict__.get(EXCHANGE)
+    if found is None:
+        environ: dict[str, Any] = asking.environ
+        found = asking.__dict__[EXCHANGE] = Exchange.begin(cache, environ)
+    return found
+
+
+def _send(cache: Cache, asking: Request, sent: Sent) -> Response:
+    """Return a response of the store, and keep what it is if hooks may change it."""
+    status, lines, body = sent
+    followed = _followed(cache.app, asking)
+    asking.__dict__[_SENT] = sent if followed else None
+    return ready(cache, status, list(lines) if followed else lines, body)
+
+
+def _followed(app: Flask, asking: Request) -> bool:
+    """Return whether other hooks had the response before this handler's own."""
+    hooks = app.after_request_funcs
+    common = hooks.get(None)
+    if not common:
+        return False
+    return common[-1].__name__ != "store_response" or any(
+        hooks.get(name) for name in asking.blueprints
     )
-    if state is None:
-        raise SetupError(
-            "There is no current app with flask-webcache; call init_app(app) once "
-            "and use this in the context of the app."
-        )
-    return state
-
-
-def _resources(app: Flask, cache: BaseCache | None, config: Config | None) -> Resources:
-    config = config or Config.from_mapping(app.config)
-    if cache is None:
-        cache = connect(config.url)
-    secret = app.secret_key or b""
-    if isinstance(secret, str):
-        secret = secret.encode()
-    return Resources(config, Backend(cache, prefix=config.key_prefix, secret=secret))
-
-
-def _release(sender: object, **_: object) -> None:  # noqa: ARG001 - the signal's
-    """Wake those who wait for a request that failed."""
-    exchange = request.environ.get(EXCHANGE)
-    if isinstance(exchange, Exchange):
-        exchange.release()

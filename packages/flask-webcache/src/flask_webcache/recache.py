@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import multiprocessing
 import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Any
 
 from flask import current_app
 from werkzeug.utils import import_string
 
+from ._rules.variants import COOKIE
+from ._rules.variants import ENVIRON
+from ._rules.variants import cookie
+from ._rules.variants import environ_key
+
 
 if TYPE_CHECKING:
     from flask import Flask
 
 
-logger = logging.getLogger("flask_webcache")
+logger: logging.Logger = logging.getLogger("flask_webcache")
 
 #: The key of a WSGI environment, which no client can set, that asks for a renewal.
-RECACHE = "flask_webcache.recache"
+RECACHE: str = "flask_webcache.recache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,17 @@ class Recache:
     path: str
     query: str
     uri: str
-    #: The selecting fields alone, as WSGI keys: nothing of the client who asked.
+    #: The selecting fields alone, as WSGI keys: nothing else of the client who asked.
     headers: tuple[tuple[str, str], ...] = ()
+    #: What is renewed, and who asked for it, for nobody else to ask meanwhile.
+    page: str = field(default="", compare=False)
+    owner: str = field(default="", compare=False)
 
     def environ(self) -> dict[str, Any]:
-        """Return the WSGI environment of the request."""
+        """Return the WSGI environment of the request.
+
+        It has no REMOTE_ADDR: it comes from no client, and nobody shall trust it.
+        """
         name, _, port = self.host.rpartition(":")
         return {
             "REQUEST_METHOD": "GET",
@@ -53,7 +67,6 @@ class Recache:
             "SERVER_PORT": port if name else "443" if self.scheme == "https" else "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "HTTP_HOST": self.host,
-            "REMOTE_ADDR": "127.0.0.1",
             **dict(self.headers),
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": self.scheme,
@@ -62,16 +75,46 @@ class Recache:
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
-            RECACHE: True,
+            RECACHE: (self.page, self.owner),
         }
+
+    def to_json(self) -> str:
+        """Return this as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Recache:
+        """Return what :meth:`to_json` wrote."""
+        values = json.loads(text)
+        headers = tuple((name, value) for name, value in values.pop("headers"))
+        return cls(**values, headers=headers)
 
 
 Dispatcher = Callable[[Recache], object]
 
 
-def of_request(environ: Mapping[str, Any], selecting: tuple[str, ...]) -> Recache:
+def of_request(
+    environ: Mapping[str, Any],
+    selectors: tuple[str, ...],
+    page: str = "",
+    owner: str = "",
+) -> Recache:
     """Return a request like another one, with its selecting fields alone."""
-    names = ["HTTP_" + name.upper().replace("-", "_") for name in selecting]
+    names = [
+        environ_key(name)
+        for name in selectors
+        if not name.startswith((COOKIE, ENVIRON))
+    ]
+    headers = {name: environ[name] for name in names if name in environ}
+    cookies = [
+        f"{name}={value}"
+        for one in selectors
+        if one.startswith(COOKIE)
+        for name in [one.removeprefix(COOKIE)]
+        if (value := cookie(environ, name)) is not None
+    ]
+    if cookies:
+        headers.setdefault("HTTP_COOKIE", "; ".join(cookies))
     default = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
     return Recache(
         environ["wsgi.url_scheme"],
@@ -80,7 +123,9 @@ def of_request(environ: Mapping[str, Any], selecting: tuple[str, ...]) -> Recach
         environ.get("PATH_INFO", ""),
         environ.get("QUERY_STRING", ""),
         environ.get("REQUEST_URI") or environ.get("RAW_URI") or "",
-        tuple((name, environ[name]) for name in names if name in environ),
+        tuple(headers.items()),
+        page,
+        owner,
     )
 
 
@@ -98,10 +143,14 @@ def run(app: Flask, task: Recache) -> None:
         logger.exception("Renewing %s failed.", task.path)
 
 
-def run_by_name(app: str, task: Recache) -> None:
-    """Make the request on an app, or what an app factory returns, named by import."""
+def run_by_name(app: str, task: Recache | str) -> None:
+    """Make the request on an app, or what an app factory returns, named by import.
+
+    :param task: the request, or its JSON.
+    """
     found = import_string(app)
-    run(found if hasattr(found, "wsgi_app") else found(), task)
+    made = Recache.from_json(task) if isinstance(task, str) else task
+    run(found if hasattr(found, "wsgi_app") else found(), made)
 
 
 def make_thread_dispatcher(app: Flask | None = None) -> Dispatcher:
@@ -140,6 +189,20 @@ def make_rq_dispatcher(queue: Any, app: str) -> Dispatcher:
     """
 
     def dispatch(task: Recache) -> None:
-        queue.enqueue(run_by_name, app, task)
+        queue.enqueue(run_by_name, app, task.to_json())
+
+    return dispatch
+
+
+def make_celery_dispatcher(task: Any, app: str) -> Dispatcher:
+    """Return a dispatcher that leaves the work to Celery; the backend has to be shared.
+
+    :param task: the task that calls :func:`run_by_name` with its two strings, such as
+        ``celery.task(recache.run_by_name)``.
+    :param app: the app or its factory as ``"package.module:name"``.
+    """
+
+    def dispatch(request: Recache) -> None:
+        task.delay(app, request.to_json())
 
     return dispatch

@@ -1,78 +1,94 @@
-"""Storage: answering from the store, and putting responses there."""
+"""Answering from the store, and putting responses there."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 from urllib.parse import urlsplit
 
 from flask import Response
-from flask import current_app
-from flask.globals import request_ctx
 from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 from werkzeug.wsgi import get_current_url
 
-from . import recache
+from ._exchange import Exchange
+from ._exchange import State
+from ._outcome import Kind
+from ._rules import policy as rules
+from ._rules.conditions import unchanged
+from ._rules.control import terms
+from ._rules.entry import Entry
+from ._rules.entry import Metadata
+from ._rules.fields import combine
+from ._rules.fields import structured_strings
+from ._rules.policy import Policy
+from ._rules.policy import Refusal
+from ._rules.policy import Use
+from ._rules.reads import judge
+from ._rules.reads import said_vary
 from .config import Config
-from .exchange import Exchange
-from .rules import policy as rules
-from .rules.conditions import precondition
-from .rules.control import NO_WISHES
-from .rules.control import terms
-from .rules.entry import Entry
-from .rules.entry import Metadata
-from .rules.fields import combine
-from .rules.fields import structured_strings
-from .rules.policy import Refusal
-from .rules.policy import Use
-from .rules.variants import selection
 from .validation import Validation
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ._cache import Cache
 
 
 __all__ = ["Config", "Metadata", "Retrieval", "Store"]
 
-logger = logging.getLogger("flask_webcache")
-
-#: How long a renewal is not asked for again, in seconds.
-REFRESH_SECONDS = 30
+NOT_MODIFIED = "304 NOT MODIFIED"
 
 
 class Retrieval(Validation):
     """Answers requests from the store. Override a method to change one decision."""
 
     def may_answer(self, environ: dict[str, Any]) -> bool:  # noqa: ARG002 - for subclasses
-        """Tell whether a request may be answered from the store at all."""
+        """Return whether a request may be answered from the store at all."""
         return True
 
     def answer(self, exchange: Exchange) -> Response | None:
-        """Return the stored response to a GET or HEAD, or prepare it for the view."""
-        deadline = time.monotonic() + exchange.resources.config.lock_seconds
+        """Return the stored response to a request, or prepare it for the view."""
+        response = None
+        if exchange.exempt:
+            exchange.outcome.forward = "bypass"
+            exchange.state = State.FORWARD
+            return None
+        if exchange.safe:
+            response = self.find(exchange)
+        if response is None:
+            exchange.forward()
+        else:
+            exchange.state = State.ANSWERED
+        return response
+
+    def find(self, exchange: Exchange) -> Response | None:
+        """Return the stored response to a GET or HEAD, or None to make it."""
+        # Nobody waits for more than two views that hang.
+        deadline = time.monotonic() + 2 * exchange.cache.config.wait_seconds
+        outcome = exchange.outcome
         while True:
             entry = exchange.look()
             if entry is not None and (response := self.reuse(exchange, entry)):
                 return response
             if exchange.wishes.only_if_cached:
-                return self.refused(exchange, 504, "detail=only-if-cached")
-            if exchange.collapsed or not self.should_wait(exchange):
+                return self.refused(exchange, 504, "only-if-cached")
+            if exchange.leads or not self.should_wait(exchange):
                 break
-            exchange.collapsed = exchange.wait(deadline)
-            if exchange.collapsed:
-                continue
-            # Who led before may have stored it since the last look.
-            if exchange.leads_late():
-                entry = exchange.look()
-                if entry is not None and (response := self.reuse(exchange, entry)):
-                    exchange.stored = True
-                    exchange.release()
-                    return response
-            break
-        exchange.collapsed = False
+            answer = exchange.wait(deadline)
+            if answer == "alone":
+                break
+            # Whoever led before may have stored the page since the last look.
+            if answer == "look":
+                outcome.collapsed = True
+                exchange.cache.events.note("wait")
+        outcome.collapsed = False
         if entry is None:
-            exchange.outcome = f"fwd={exchange.found.reason}"
+            outcome.forward = exchange.found.reason
         else:
             exchange.validate(entry)
         return None
@@ -80,71 +96,53 @@ class Retrieval(Validation):
     def reuse(self, exchange: Exchange, entry: Entry) -> Response | None:
         """Return a stored response if it may be used as it is."""
         now = time.time()
-        renewal = recache.RECACHE in exchange.environ
-        use = Use.VALIDATE if renewal else rules.use(entry, now, exchange.wishes)
+        outcome = exchange.outcome
+        use = (
+            Use.VALIDATE if exchange.renewal else rules.use(entry, now, exchange.wishes)
+        )
         left = entry.fresh_until - now
         if use is Use.VALIDATE:
             fresh = left > 0 and not entry.no_cache
-            exchange.outcome = "fwd=request" if fresh else "fwd=stale"
+            outcome.forward = "request" if fresh else "stale"
             return None
-        early = exchange.resources.config.preemptive_recache_seconds
+        early = exchange.cache.config.preemptive_recache_seconds
         if use is Use.REFRESH or 0 < left < early:
             self.refresh(exchange, entry)
-        if not exchange.collapsed:
-            exchange.outcome = f"hit; ttl={int(left)}"
-        response = restored(entry, now)
+        if outcome.collapsed:
+            outcome.forward = outcome.forward or exchange.found.reason
+        else:
+            outcome.forward = ""
+            outcome.ttl = int(left)
+        response = restored(exchange.cache, entry, now)
         mark(exchange, response, "hit" if left > 0 else "stale")
         return self.conditional(exchange.environ, exchange.method, response)
 
     def should_wait(self, exchange: Exchange) -> bool:
-        """Tell whether a request waits for another one that asks for the same."""
-        wishes = exchange.wishes
+        """Return whether a request waits for another one that asks for the same."""
+        wishes, environ = exchange.wishes, exchange.environ
         return not (
-            exchange.resources.config.lock_seconds == 0
+            not exchange.patient
+            or exchange.cache.config.lock_seconds == 0
             or wishes.no_cache
             or wishes.no_store
             or exchange.method != "GET"
             or exchange.content
-            or "HTTP_AUTHORIZATION" in exchange.environ
-            or recache.RECACHE in exchange.environ
+            or "HTTP_AUTHORIZATION" in environ
+            or "HTTP_UPGRADE" in environ
+            or "text/event-stream" in environ.get("HTTP_ACCEPT", "")
+            or exchange.renewal
+            or exchange.cache.leads.passes(exchange.key)
         )
 
     def refresh(self, exchange: Exchange, entry: Entry) -> None:
         """Have a stored response renewed in the background, once at a time."""
-        resources = exchange.resources
-        if not resources.backend.add(exchange.renewal, "", REFRESH_SECONDS):
-            return
-        task = recache.of_request(
-            exchange.environ, tuple(name for name, _ in entry.vary)
-        )
-        dispatch = resources.config.preemptive_recache_callback
-        try:
-            (dispatch or recache.make_thread_dispatcher())(task)
-        except Exception:
-            logger.exception("The renewal of %s could not be dispatched.", task.path)
-
-    def precheck(self, exchange: Exchange) -> Response | None:
-        """Return 412 to an unsafe request whose condition is known to fail.
-
-        That is before the view does the work, where the store holds what is current.
-        """
-        environ = exchange.environ
-        if environ.keys().isdisjoint(("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH")):
-            return None
-        entry = exchange.look()
-        if entry is None or not 200 <= entry.code < 300:
-            return None
-        if rules.use(entry, time.time(), NO_WISHES) is not Use.FRESH:
-            return None
-        etag, modified = entry.etag, entry.last_modified
-        if precondition(environ, exchange.method, etag, modified) is None:
-            return None
-        return self.refused(exchange, 412, "detail=precondition")
+        exchange.cache.renewals.ask(exchange, entry)
 
     def refused(self, exchange: Exchange, status: int, why: str) -> Response:
         """Return an answer of the cache's own, without the view."""
-        response = current_app.response_class(status=status)
-        exchange.outcome = why
+        response: Response = exchange.cache.app.response_class(status=status)
+        exchange.outcome.forward = ""
+        exchange.outcome.refusal = why
         return mark(exchange, response, "miss")
 
 
@@ -152,136 +150,194 @@ class Store(Validation):
     """Stores responses. Override a method to change one decision."""
 
     def complete(self, exchange: Exchange, response: Response) -> Response:
-        """Return what to send in place of a view's response, and store it."""
+        """Return the response to send in place of a view's, and store it."""
+        exchange.state = State.DONE
         if not exchange.safe:
             return self.after_unsafe(exchange, response)
         if exchange.validating is not None:
-            response = self.validated(exchange, exchange.validating, response)
-        if exchange.stands_in:
-            mark(exchange, response, "stale")
-            return self.conditional(exchange.environ, exchange.method, response)
+            stored = self.validated(exchange, exchange.validating, response)
+            if stored is not None:
+                return self.conditional(exchange.environ, exchange.method, stored)
+            if exchange.outcome.forward_status == 304:
+                response = merged(exchange.cache, exchange.validating, response)
+        outcome = exchange.outcome
         refused = self.store(exchange, response)
-        exchange.stored = refused is None
-        exchange.outcome += "; stored" if refused is None else f"; detail={refused}"
+        outcome.stored = refused is None
+        outcome.refusal = refused
+        note(exchange, refused)
         mark(exchange, response, "miss")
         if refused is Refusal.STREAMED:
             return response
         return self.conditional(exchange.environ, exchange.method, response)
 
     def should_store(self, exchange: Exchange) -> Refusal | None:
-        """Tell why a response is not to be stored, beside what its fields say."""
+        """Return why a response is not to be stored, beside what its fields say."""
         if exchange.wishes.no_store:
             return Refusal.NO_STORE
         if exchange.safe and exchange.content:
             return Refusal.CONTENT
-        if exchange.exempt:
-            return Refusal.EXEMPT
-        # Flask saves the session after this, so that no field tells of it yet.
-        return Refusal.SESSION if session_used() else None
+        return Refusal.EXEMPT if exchange.exempt else None
 
     def store(self, exchange: Exchange, response: Response) -> Refusal | None:
-        """Store a response, or tell why not; give it an entity tag in either case."""
+        """Store a response, or return why not; it gets an entity tag in either case."""
         lines = response.headers.to_wsgi_list()
         fields = combine(lines)
         if "x-cache" in fields:
             # Said by a cache that the view asked.
             response.headers.remove("X-Cache")
-        if response.direct_passthrough or response.is_streamed:
+        config, now = exchange.cache.config, time.time()
+        if streamed(response, config.max_body_bytes):
             return Refusal.STREAMED
-        config, environ, now = exchange.resources.config, exchange.environ, time.time()
-        status = response.status_code
         found = rules.policy(
-            status,
+            response.status_code,
             fields,
             now,
             delay=now - exchange.started,
             targets=config.targeted_fields,
             default=config.default_expiration_seconds,
         )
-        refused = rules.refusal(
-            status,
-            fields,
-            found,
-            now,
-            authorized="HTTP_AUTHORIZATION" in environ,
-            cookies=config.store_set_cookie,
-        )
+        # Before it gets an entity tag of ours, by which no view can validate it.
+        refused = self.refusal(exchange, response.status_code, fields, found, now)
         body = response.get_data()
         own_etag = "etag" in fields
         if config.etags and self.can_set_etag(response, fields):
             fields["etag"] = self.set_etag(response, body)
             lines.append(("ETag", fields["etag"]))
-        if exchange.method == "HEAD" and exchange.outcome != FRESHENED:
-            refused = Refusal.METHOD
         if refused := refused or self.should_store(exchange):
             return refused
         if len(body) > config.max_body_bytes:
             return Refusal.SIZE
+        selectors = self.select(exchange, response, found, lines)
+        if isinstance(selectors, Refusal):
+            return selectors
         if "location" in fields or "content-location" in fields:
             # Made fit for the wire, which the fast path relies on.
-            lines = response.get_wsgi_headers(environ).to_wsgi_list()
+            lines = response.get_wsgi_headers(exchange.environ).to_wsgi_list()
         elif "content-length" not in fields:
             lines.append(("Content-Length", str(len(body))))
+        status = response.status
         entry = rules.make_entry(
-            response.status,
-            lines,
-            body,
+            status, lines, body, fields, found, own_etag=own_etag, vary=selectors
+        )
+        return self.keep(exchange, entry, now)
+
+    def refusal(
+        self,
+        exchange: Exchange,
+        status: int,
+        fields: dict[str, str],
+        found: Policy,
+        now: float,
+    ) -> Refusal | None:
+        """Return why the fields of a response forbid to store it."""
+        if exchange.method == "HEAD" and exchange.outcome.forward_status != 304:
+            return Refusal.METHOD
+        return rules.refusal(
+            status,
             fields,
             found,
-            started=exchange.started,
-            own_etag=own_etag,
-            vary=selection(found.vary or (), environ),
+            now,
+            authorized="HTTP_AUTHORIZATION" in exchange.environ,
+            cookies=exchange.cache.config.store_set_cookie,
         )
-        kept = exchange.resources.keep(exchange.key, entry, now)
-        return None if kept else Refusal.NOT_KEPT
+
+    def keep(self, exchange: Exchange, entry: Entry, now: float) -> Refusal | None:
+        """Put an entry into the store, or return why it could not be."""
+        stock = exchange.cache.stock
+        if stock.keep(exchange.found, exchange.environ, entry, now):
+            return None
+        if not exchange.claimed:
+            # It was known not to be stored, and now it could be: claim next time.
+            exchange.cache.leads.hold(exchange.key)
+        return Refusal.NOT_KEPT
+
+    def select(
+        self,
+        exchange: Exchange,
+        response: Response,
+        found: Policy,
+        lines: list[tuple[str, str]],
+    ) -> tuple[str, ...] | Refusal:
+        """Return the selectors of a response, or why its reads forbid to store it."""
+        vary = found.vary or ()
+        if exchange.recorder is None:
+            # Nobody saw what made it.
+            return Refusal.READ
+        reads = exchange.recorder.finish(exchange.environ)
+        exchange.outcome.reads = reads.words()
+        verdict = judge(
+            reads,
+            exchange.environ,
+            vary,
+            shared=found.terms.public or found.terms.said_s_maxage,
+        )
+        if verdict.refusal is not None:
+            exchange.outcome.cause = verdict.cause
+            return verdict.refusal
+        more = [
+            name for name in said_vary(verdict.selectors) if name.lower() not in vary
+        ]
+        if more:
+            response.vary.update(more)
+            lines[:] = response.headers.to_wsgi_list()
+        return tuple(sorted({*vary, *verdict.selectors}))
 
     def validated(
         self, exchange: Exchange, entry: Entry, response: Response
-    ) -> Response:
-        """Return what the view's answer and the stale stored response amount to."""
+    ) -> Response | None:
+        """Return the stale stored response if it stands in for the view's error."""
         exchange.restore_conditions()
-        if response.status_code == 304 and entry.validator:
-            exchange.outcome = FRESHENED
-            return merged(entry, response)
-        grace = exchange.resources.config.stale_on_error
-        failed = response.status_code in rules.ERRORS
-        if failed and rules.stands_in(entry, time.time(), grace):
-            exchange.outcome += f"; fwd-status={response.status_code}; detail=error"
-            exchange.stands_in = True
-            return restored(entry, time.time())
-        return response
+        outcome, status = exchange.outcome, response.status_code
+        if status == 304 and entry.validator:
+            outcome.forward, outcome.forward_status = "stale", 304
+            return None
+        grace = exchange.cache.config.stale_on_error
+        if status not in rules.ERRORS or not rules.stands_in(entry, time.time(), grace):
+            return None
+        outcome.forward_status, outcome.refusal = status, "error"
+        stale = restored(exchange.cache, entry, time.time())
+        return mark(exchange, stale, "stale")
 
     def after_unsafe(self, exchange: Exchange, response: Response) -> Response:
         """Invalidate what an unsafe request changed (RFC 9111, section 4.4)."""
-        exchange.outcome = "fwd=method"
+        exchange.outcome.forward = "method"
         response.headers.remove("X-Cache")
-        if exchange.method in ("OPTIONS", "TRACE"):
-            return mark(exchange, response, "miss")
-        if 200 <= response.status_code < 400:
-            self.invalidate(exchange, response)
-            if self.answers_get(exchange, response):
-                # Made after the purge, and about the resource that GET asks for.
-                exchange.started = time.time() + 1e-6
-                if self.store(exchange, response) is None:
-                    exchange.outcome += "; stored"
+        method = exchange.method
+        if method not in ("OPTIONS", "TRACE") and 200 <= response.status_code < 400:
+            answers = self.answers_get(exchange, response)
+            # Another write may have come in between, whose state is newer.
+            ours = self.invalidate(exchange, response, renew=answers)
+            if answers and ours and self.store(exchange, response) is None:
+                exchange.outcome.stored = True
         return mark(exchange, response, "miss")
 
-    def invalidate(self, exchange: Exchange, response: Response) -> None:
-        """Purge the target of an unsafe request, and what its response points to."""
-        resources = exchange.resources
-        resources.purge(exchange.key)
+    def invalidate(
+        self, exchange: Exchange, response: Response, *, renew: bool = False
+    ) -> bool:
+        """Purge the target of an unsafe request, and what its response points to.
+
+        :param renew: make another generation of the target at once.
+        :return: whether nothing else purged the target since the request began.
+        """
+        cache = exchange.cache
         base = get_current_url(exchange.environ, strip_querystring=True)
         for name in ("Location", "Content-Location"):
             if value := response.headers.get(name):
                 url = urljoin(base, value)
                 if urlsplit(url)[:2] == urlsplit(base)[:2]:
-                    resources.purge(resources.url_key(url))
+                    key = cache.url_key(url)
+                    if not renew or key != exchange.key:
+                        cache.purge_key(key)
         groups = response.headers.get("Cache-Group-Invalidation", "")
         for group in structured_strings(groups):
-            resources.purge_tag(group)
+            cache.purge_tag(group)
+        if renew:
+            return cache.stock.renew(exchange.found)
+        cache.purge_key(exchange.key)
+        return False
 
     def answers_get(self, exchange: Exchange, response: Response) -> bool:
-        """Tell whether a response to POST may answer GET (RFC 9110, section 9.3.3)."""
+        """Return whether a POST's response may answer GET (RFC 9110, section 9.3.3)."""
         location = response.headers.get("Content-Location")
         if exchange.method != "POST" or location is None:
             return False
@@ -289,53 +345,98 @@ class Store(Validation):
         said = terms(headers.get("Cache-Control", ""))
         explicit = said.lifetime is not None or "Expires" in headers
         url = urljoin(get_current_url(exchange.environ), location)
-        return explicit and exchange.resources.url_key(url) == exchange.key
+        return explicit and exchange.cache.url_key(url) == exchange.key
 
 
-#: What Cache-Status says after a 304 of the view.
-FRESHENED = "fwd=stale; fwd-status=304"
+def hit(
+    cache: Cache, entry: Entry, environ: Mapping[str, Any], now: float
+) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Return the status, fields and body of a fresh hit for a plain request.
+
+    A 304 comes with all of the fields; :func:`~._rules.entry.lean` leaves out those
+    that it must not have.
+    """
+    said = f"{cache.config.cache_name}; hit; ttl={int(entry.fresh_until - now)}"
+    lines = [*aged(entry, now), ("Cache-Status", said), ("X-Cache", "hit")]
+    if unchanged(environ, entry.status, entry.etag, entry.last_modified):
+        return NOT_MODIFIED, lines, b""
+    return entry.status, lines, entry.body
 
 
-def restored(entry: Entry, now: float) -> Response:
+def aged(entry: Entry, now: float) -> list[tuple[str, str]]:
+    """Return the fields of a stored response with its age."""
+    return [*entry.headers, ("Age", str(max(0, int(now - entry.born))))]
+
+
+def restored(cache: Cache, entry: Entry, now: float) -> Response:
     """Return a stored response with its age."""
-    lines = [*entry.headers, ("Age", str(max(0, int(now - entry.born))))]
-    return ready(entry.status, lines, entry.body)
+    return ready(cache, entry.status, aged(entry, now), entry.body)
 
 
-def ready(status: str, lines: list[tuple[str, str]], body: bytes) -> Response:
+def ready(
+    cache: Cache, status: str, lines: list[tuple[str, str]], body: bytes
+) -> Response:
     """Return a response whose fields were checked when they were stored."""
-    headers = Headers()
-    headers._list = lines
-    return current_app.response_class([body] if body else None, status, headers)
+    made: Response = cache.app.response_class([body] if body else None, status)
+    made.headers._list = lines
+    return made
 
 
-def merged(entry: Entry, response: Response) -> Response:
+def merged(cache: Cache, entry: Entry, response: Response) -> Response:
     """Return a stored response freshened by a 304 (RFC 9111, section 4.3.4)."""
     lines = rules.freshened(entry, _dated(response.headers))
     if not entry.own_etag:
         lines = [line for line in lines if line[0].lower() != "etag"]
-    return current_app.response_class(entry.body, entry.status, Headers(lines))
+    made: Response = cache.app.response_class(entry.body, entry.status)
+    made.headers = Headers(lines)
+    return made
 
 
-def mark(exchange: Exchange, response: Response, counted: str) -> Response:
-    """Say in a response what the cache did (RFC 9211)."""
-    resources = exchange.resources
-    resources.count(counted)
-    collapsed = "; collapsed" if exchange.collapsed else ""
-    said = f"{resources.config.cache_name}; {exchange.outcome}{collapsed}"
-    lines = response.headers._list
-    lines.append(("Cache-Status", said))
-    lines.append(("X-Cache", "miss" if counted == "miss" else "hit"))
+def mark(exchange: Exchange, response: Response, kind: Kind) -> Response:
+    """Say in a response what the cache did (RFC 9211), and note it."""
+    cache, outcome = exchange.cache, exchange.outcome
+    outcome.kind = kind
+    cache.events.note(kind, outcome.forward if kind == "miss" else "")
+    cache.events.flush(cache.stock)
+    said = outcome.cache_status(cache.config.cache_name)
+    response.headers.add("Cache-Status", said)
+    response.headers["X-Cache"] = "miss" if kind == "miss" else "hit"
     return response
 
 
-def session_used() -> bool:
-    """Tell whether the view read or changed the session."""
-    # The session proxy would count as an access itself. Where there is no session to
-    # be found, it may have been used.
-    context = request_ctx._get_current_object()  # type: ignore[attr-defined]
-    session = getattr(context, "_session", None)
-    return session is None or session.accessed or session.modified
+def note(exchange: Exchange, refused: Refusal | None) -> None:
+    """Note whether a response was stored, and say once which read forbids it."""
+    events, environ = exchange.cache.events, exchange.environ
+    if refused is None:
+        events.note("stored")
+        return
+    events.note("refused", refused.value)
+    if exchange.outcome.cause and refused is not Refusal.SESSION:
+        events.say_once(
+            "Responses that read %s are not stored, such as that of %s.",
+            exchange.outcome.cause,
+            environ.get("PATH_INFO", ""),
+        )
+    elif refused is Refusal.NONCE:
+        events.say_once(
+            "Responses with a nonce in Content-Security-Policy are not stored, such as "
+            "that of %s.",
+            environ.get("PATH_INFO", ""),
+        )
+
+
+def streamed(response: Response, limit: int) -> bool:
+    """Return whether a response is made while it is sent, or a file.
+
+    Flask's own errors and redirects come as iterators, but of one part whose length
+    is known.
+    """
+    if response.direct_passthrough:
+        return True
+    if not response.is_streamed:
+        return False
+    length: int | None = response.content_length
+    return response.status_code < 300 or length is None or length > limit
 
 
 def _dated(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -7,12 +7,12 @@ from typing import Any
 
 from flask import Response
 
-from .rules.conditions import cut
-from .rules.conditions import precondition
-from .rules.conditions import spans
-from .rules.conditions import wanted_range
-from .rules.control import terms
-from .rules.fields import Fields
+from ._rules.conditions import cut
+from ._rules.conditions import precondition
+from ._rules.conditions import spans
+from ._rules.conditions import wanted_range
+from ._rules.control import terms
+from ._rules.fields import Fields
 
 
 _CONDITIONAL = frozenset(
@@ -34,7 +34,7 @@ class Validation:
         return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
     def can_set_etag(self, response: Response, fields: Fields) -> bool:
-        """Tell whether a response gets an entity tag."""
+        """Return whether a response gets an entity tag."""
         return (
             response.status_code == 200
             and "etag" not in fields

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from cachelib.base import BaseCache
 
+from .._files import Files
 from .memory import MemoryCache
 from .url import HostDownError
 from .url import Target
@@ -40,10 +41,8 @@ def connect(url: str) -> BaseCache:
             raise missing(url, "memcached") from error
         return MemcachedCache(target)
     if target.kind == "file":
-        from ..backend import _Files
-
         limit = target.options.get("max_items", 500)
-        return _Files(target.path, threshold=limit, default_timeout=0)
+        return Files(target.path, threshold=limit, default_timeout=0)
     try:
         from .redis import RedisCache
     except ImportError as error:

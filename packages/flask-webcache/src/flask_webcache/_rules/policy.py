@@ -20,7 +20,7 @@ from .fields import age
 from .fields import http_date
 from .fields import members
 from .fields import structured_strings
-from .variants import Selection
+from .variants import Selectors
 from .variants import vary_names
 
 
@@ -39,7 +39,24 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-_NEVER_STORED = HOP_BY_HOP | {"age", "x-cache"}
+#: Fields about one request, its visitor, or the moment, which are never replayed.
+_OF_ONE_REQUEST = frozenset(
+    {
+        "ratelimit",
+        "ratelimit-policy",
+        "server-timing",
+        "traceparent",
+        "traceresponse",
+        "x-correlation-id",
+        "x-request-id",
+        "x-response-time",
+        "x-runtime",
+    }
+)
+_RATE_LIMITS = ("ratelimit-", "x-ratelimit-", "x-rate-limit-")
+_NEVER_STORED = HOP_BY_HOP | _OF_ONE_REQUEST | {"age", "x-cache"}
+#: Fields that may hold a nonce, made for one response.
+_NONCES = ("content-security-policy", "content-security-policy-report-only")
 #: Statuses that are cacheable without being told (RFC 9110, section 15.1).
 HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 #: Statuses whose meaning this cache knows.
@@ -73,6 +90,9 @@ class Refusal(StrEnum):
     VARY = "vary"
     EXPIRED = "expired"
     NO_FRESHNESS = "no-freshness"
+    IDENTITY = "identity"
+    READ = "read"
+    NONCE = "nonce"
     NOT_KEPT = "not-kept"
 
 
@@ -141,7 +161,7 @@ def refusal(
     authorized: bool = False,
     cookies: bool = False,
 ) -> Refusal | None:
-    """Tell why a final response must not be stored, or None (RFC 9111, section 3).
+    """Return why a final response must not be stored, or None (RFC 9111, section 3).
 
     :param authorized: whether its request had Authorization.
     :param cookies: whether Set-Cookie may be stored.
@@ -149,16 +169,16 @@ def refusal(
     said = found.terms
     if status not in FINAL or (said.must_understand and status not in UNDERSTOOD):
         return Refusal.STATUS
-    if said.no_store:
-        return Refusal.NO_STORE
-    if said.private:
-        return Refusal.PRIVATE
+    if said.no_store or said.private:
+        return Refusal.NO_STORE if said.no_store else Refusal.PRIVATE
     if "set-cookie" in fields and not cookies:
         return Refusal.SET_COOKIE
     if authorized and not said.shared:
         return Refusal.AUTHORIZATION
     if found.vary is None:
         return Refusal.VARY
+    if _has_nonce(fields):
+        return Refusal.NONCE
     if found.born + found.lifetime > now and not said.no_cache:
         return None
     if fields.get("etag") or fields.get("last-modified"):
@@ -168,8 +188,12 @@ def refusal(
     return Refusal.EXPIRED if found.explicit else Refusal.NO_FRESHNESS
 
 
+def _has_nonce(fields: Fields) -> bool:
+    return any("'nonce-" in fields.get(name, "").lower() for name in _NONCES)
+
+
 def use(entry: Entry, now: float, asked: Wishes) -> Use:
-    """Tell what may be done with a stored response (RFC 9111, section 4)."""
+    """Return what may be done with a stored response (RFC 9111, section 4)."""
     if asked.no_cache or entry.no_cache:
         return Use.VALIDATE
     if asked.max_age is not None and now - entry.born > asked.max_age:
@@ -187,7 +211,7 @@ def use(entry: Entry, now: float, asked: Wishes) -> Use:
 
 
 def stands_in(entry: Entry, now: float, grace: int) -> bool:
-    """Tell whether a stored response may be served in place of an error.
+    """Return whether a stored response may be served in place of an error.
 
     :param grace: for how long where no directive speaks, in seconds.
     """
@@ -204,22 +228,19 @@ def make_entry(
     fields: Fields,
     found: Policy,
     *,
-    started: float,
     own_etag: bool = False,
-    vary: Selection = (),
+    vary: Selectors = (),
 ) -> Entry:
-    """Return what to store of a response.
+    """Return the entry to store of a response.
 
-    :param started: when its request arrived.
     :param own_etag: whether its entity tag is the view's own.
-    :param vary: what its request said in the fields that select it.
+    :param vary: its selectors.
     """
     said = found.terms
     return Entry(
         status=status,
         headers=stored_lines(lines, fields, said.withheld),
         body=body,
-        started=started,
         born=found.born,
         fresh_until=found.born + found.lifetime,
         etag=fields.get("etag"),
@@ -239,10 +260,11 @@ def stored_lines(
     lines: Iterable[tuple[str, str]], fields: Fields, withheld: Set[str]
 ) -> tuple[tuple[str, str], ...]:
     """Return the lines of a response that are stored (RFC 9111, section 3.1)."""
-    if not withheld and fields.keys().isdisjoint(_NEVER_STORED):
+    limits = {name for name in fields if name.startswith(_RATE_LIMITS)}
+    if not withheld and not limits and fields.keys().isdisjoint(_NEVER_STORED):
         return tuple(lines)
     listed = {name.lower() for name in members(fields.get("connection", ""))}
-    left_out = _NEVER_STORED | withheld | listed
+    left_out = _NEVER_STORED | withheld | listed | limits
     return tuple(line for line in lines if line[0].lower() not in left_out)
 
 

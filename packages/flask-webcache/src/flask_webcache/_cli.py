@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+
+from ._setup import Commands
+from ._setup import echo_config
 
 
 if TYPE_CHECKING:
-    from .handlers import State
+    from ._state import State
 
 
-webcache = AppGroup("webcache", help="Explain, purge and count what is stored.")
+cli = Commands("webcache", help="Explain, purge and count what is stored.")
 
-_REASONS = {
+REASONS = {
     "method": "its request was neither GET nor HEAD with something stored",
     "content": "its request had content, which no other request is known to share",
     "exempt": "its path is in WEBCACHE_RESOURCE_EXEMPTIONS",
     "streamed": "it is streamed, or a file",
     "size": "its body is longer than WEBCACHE_MAX_BODY_BYTES",
-    "session": "the view used the session",
+    "session": "the app used the session, or looked at one that is not empty",
     "set-cookie": "it sets a cookie",
     "authorization": "its request had Authorization, and it is not public",
     "status": "responses with its status are not stored",
@@ -31,23 +33,26 @@ _REASONS = {
     "vary": "it says Vary: *",
     "expired": "it was stale from the start and cannot be validated",
     "no-freshness": "it says neither how long it is fresh nor how to validate it",
+    "identity": "the app read who the visitor is",
+    "read": "the app read all of the request",
+    "nonce": "its Content-Security-Policy has a nonce, made for one response",
     "not-kept": "it was purged while it was made, or the backend failed",
 }
 
 
-@webcache.command()
+@cli.command()
 @click.argument("url")
 def explain(url: str) -> None:
-    """Tell why URL is or is not stored and reused; request it once."""
+    """Explain why URL is or is not stored and reused; request it once."""
     state = _state()
-    key = state.key(url)
-    stored = state.resources.find(key, {})
-    metadata = stored.metadata
-    if metadata is not None and metadata.vary:
-        click.echo(f"varies by {', '.join(metadata.vary)}")
+    address = _absolute(state, url)
+    look = state.cache.stock.look(state.cache.url_key(address), {})
+    metadata, entry, now = look.metadata, look.entry, time.time()
+    if metadata is not None and metadata.sets:
+        names = sorted({name for one in metadata.sets for name in one})
+        click.echo(f"varies by {', '.join(names)}")
         click.echo(f"{len(metadata.variants)} variants are stored")
-    if stored.entry is not None:
-        entry, now = stored.entry, time.time()
+    if entry is not None:
         click.echo(f"stored: {entry.status}, {len(entry.body)} bytes")
         click.echo(
             f"age {now - entry.born:.0f} s, fresh for {entry.fresh_until - now:.0f} s"
@@ -56,48 +61,73 @@ def explain(url: str) -> None:
             click.echo(f"tags: {', '.join(entry.tags)}")
     else:
         click.echo("nothing is stored for a request without selecting fields")
-    response = current_app.test_client().get(state.absolute(url))
+    response = current_app.test_client().get(address)
     status = response.headers.get("Cache-Status", "no handler is installed")
     click.echo(f"a GET now: {response.status}, {status}")
-    detail = status.rpartition("detail=")[2]
-    if detail in _REASONS:
-        click.echo(f"not stored, for {_REASONS[detail]}")
+    said = dict(part.partition("=")[::2] for part in status.split("; "))
+    if "reads" in said:
+        click.echo(f"the app read {said['reads'].strip(chr(34)).replace(' ', ', ')}")
+    if said.get("detail") in REASONS:
+        click.echo(f"not stored: {REASONS[said['detail']]}")
 
 
-@webcache.command()
+@cli.command()
 @click.argument("url", required=False)
 @click.option("--tag", help="Purge the responses with this tag.")
 @click.option("--all", "everything", is_flag=True, help="Purge everything.")
-def purge(url: str | None, tag: str | None, everything: bool) -> None:
+@click.option("--soft", is_flag=True, help="Only mark the responses stale.")
+def purge(url: str | None, tag: str | None, everything: bool, soft: bool) -> None:
     """Purge URL, a tag, or everything."""
     state = _shared_state()
     if [url is not None, tag is not None, everything].count(True) != 1:
         raise click.UsageError("Give one of URL, --tag TAG and --all.")
     if url is not None:
-        state.purge(url)
+        done = state.purge(_absolute(state, url), soft=soft)
     elif tag is not None:
-        state.purge_tag(tag)
+        done = state.purge_tag(tag, soft=soft)
     else:
-        state.purge_all()
+        done = state.cache.purge_all()
+    if not done:
+        raise click.ClickException("The backend failed; nothing is purged.")
     click.echo("purged")
 
 
-@webcache.command()
+@cli.command()
 def stats() -> None:
-    """Count hits, stale answers and misses."""
-    for what, number in _shared_state().stats().items():
+    """Count hits, misses, purges and failures."""
+    state = _shared_state()
+    try:
+        found = state.cache.stats()
+    except Exception as error:
+        raise click.ClickException(f"The backend failed: {error}") from error
+    for what, number in found.items():
         click.echo(f"{what} {number}")
 
 
-def _state() -> State:
-    from .handlers import state_of_app
+@cli.command()
+def config() -> None:
+    """Print the configuration, with a star before each key that is set."""
+    echo_config(_state().config)
 
-    return state_of_app()
+
+def _absolute(state: State, url: str) -> str:
+    try:
+        return state.absolute(url)
+    except ValueError as error:
+        raise click.UsageError(
+            f"{url!r} is a path: give an absolute URL, or set SERVER_NAME."
+        ) from error
+
+
+def _state() -> State:
+    from ._state import get_state
+
+    return get_state()
 
 
 def _shared_state() -> State:
     state = _state()
-    if state.resources.backend.local:
+    if state.cache.stock.local:
         raise click.ClickException(
             "This cache lives in each process of the app, where no command reaches "
             "it; set WEBCACHE_URL to a shared one, such as redis://."

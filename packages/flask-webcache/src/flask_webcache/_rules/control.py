@@ -1,4 +1,4 @@
-"""What Cache-Control says, in requests and in responses (RFC 9111, section 5.2)."""
+"""Cache-Control, in requests and in responses (RFC 9111, section 5.2)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class Terms:
     private: bool
     #: Whether it may be stored for a request with Authorization.
     shared: bool
+    #: Whether it says how long shared caches may serve it.
+    said_s_maxage: bool
     #: Never to be served without validation.
     no_cache: bool
     #: Never to be served stale.
@@ -102,6 +104,7 @@ def _terms(said: Directives) -> Terms:
         must_understand="must-understand" in said,
         private=_bare(said, "private"),
         shared=bool(said.keys() & {"public", "must-revalidate", "s-maxage"}),
+        said_s_maxage="s-maxage" in said,
         no_cache=_bare(said, "no-cache"),
         # s-maxage means proxy-revalidate too (RFC 9111, section 5.2.2.10).
         strict=bool(said.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}),
@@ -112,5 +115,5 @@ def _terms(said: Directives) -> Terms:
 
 
 def _bare(said: Directives, name: str) -> bool:
-    """Tell whether a directive is there without a list of fields."""
+    """Return whether a directive is there without a list of fields."""
     return name in said and not said[name]

@@ -1,4 +1,4 @@
-"""The extension: both handlers in one, and the fast path below Flask."""
+"""The extension: both handlers in one, and the cache around the app."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from dataclasses import replace
 from cachelib.base import BaseCache
 from flask import Flask
 
+from ._fast import FastPath
+from ._setup import refuse_twice
+from ._state import NAME
+from ._state import get_state
 from .config import Config
-from .fast import FastPath
-from .handlers import NAME
 from .handlers import RequestHandler
 from .handlers import ResponseHandler
-from .handlers import state_of_app
 
 
 class WebCache:
     """An HTTP cache inside the app.
 
     :param app: the app, or None to call :meth:`init_app` later.
-    :param cache: a cachelib cache; what ``WEBCACHE_URL`` says where it is None.
-    :param config: the configuration; the app's own ``WEBCACHE_*`` where it is None.
-    :param fast: answer fresh hits below Flask, where no hook of the app runs.
+    :param cache: a cachelib cache; the one that ``WEBCACHE_URL`` names if it is None.
+    :param config: the configuration; the app's own ``WEBCACHE_*`` if it is None.
+    :param fast: answer from the store around Flask, where no hook of the app runs.
+    :param ignore_keys: keys under ``WEBCACHE_`` that belong to somebody else.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class WebCache:
         cache: BaseCache | None = None,
         config: Config | None = None,
         fast: bool = False,
+        ignore_keys: tuple[str, ...] = (),
     ) -> None:
         self.cache = cache
         self.config = config
         self.fast = fast
+        self.ignore_keys = ignore_keys
         if app is not None:
             self.init_app(app)
 
@@ -45,31 +49,48 @@ class WebCache:
         :raises SetupError: if it is set up already.
         :raises ConfigError: for a value that cannot work.
         """
-        config = adapted(app, self.config)
+        refuse_twice(app, NAME, "WebCache")
+        config = self.config or Config.from_mapping(
+            app.config, ignore_keys=self.ignore_keys
+        )
+        config = adapted(app, config)
         RequestHandler(self.cache, app, config)
         ResponseHandler(self.cache, app, config)
         if self.fast:
-            FastPath.install(app, app.extensions[NAME].resources)
+            state = app.extensions[NAME]
+            state.roles.add("around")
+            FastPath.install(app, state.cache)
 
-    def purge(self, url: str) -> None:
+    def purge(self, url: str, *, soft: bool = False) -> bool:
         """Purge one URL with all of its variants.
 
         :param url: an absolute one, or a path of the host that the request in hand is
             for; outside of a request, of ``SERVER_NAME``.
+        :param soft: only mark the responses stale: those with
+            ``stale-while-revalidate`` answer once more, and are renewed.
+        :return: whether it is done. If not, this process tries again until it is, and
+            uses nothing that is to be purged.
         """
-        state_of_app().purge(url)
+        return get_state().purge(url, soft=soft)
 
-    def purge_tag(self, tag: str) -> None:
-        """Purge every response with a tag in Cache-Tag or Cache-Groups."""
-        state_of_app().purge_tag(tag)
+    def purge_tag(self, tag: str, *, soft: bool = False) -> bool:
+        """Purge every response with a tag in Cache-Tag or Cache-Groups.
 
-    def purge_all(self) -> None:
-        """Purge everything."""
-        state_of_app().purge_all()
+        :param soft: as for :meth:`purge`.
+        :return: as for :meth:`purge`.
+        """
+        return get_state().purge_tag(tag, soft=soft)
+
+    def purge_all(self) -> bool:
+        """Purge everything.
+
+        :return: as for :meth:`purge`.
+        """
+        return get_state().cache.purge_all()
 
     def stats(self) -> dict[str, int]:
-        """Return how often the store answered, fresh or stale, and how often not."""
-        return state_of_app().stats()
+        """Return the counters, of every process where the backend is shared."""
+        return get_state().cache.stats()
 
 
 def easy_setup(
@@ -79,9 +100,8 @@ def easy_setup(
     return WebCache(app, cache=cache, config=config)
 
 
-def adapted(app: Flask, config: Config | None) -> Config:
+def adapted(app: Flask, config: Config) -> Config:
     """Return a configuration with static files exempt, and a new salt in debug."""
-    config = config or Config.from_mapping(app.config)
     if app.has_static_folder and app.static_url_path:
         static = f"{app.static_url_path.rstrip('/')}/"
         exempt = (*config.resource_exemptions, static)

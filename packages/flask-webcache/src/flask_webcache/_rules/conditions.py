@@ -58,6 +58,24 @@ def precondition(
     return 304 if same else None
 
 
+def unchanged(
+    environ: Mapping[str, Any],
+    status: str,
+    etag: str | None,
+    last_modified: str | None,
+) -> bool:
+    """Return whether a plain request is one for a change that did not happen."""
+    if "HTTP_IF_NONE_MATCH" in environ:
+        if status[0] == "2" and environ["HTTP_IF_NONE_MATCH"] == etag:
+            return True
+    elif "HTTP_IF_MODIFIED_SINCE" not in environ:
+        return False
+    return (
+        status[0] == "2"
+        and precondition(environ, environ["REQUEST_METHOD"], etag, last_modified) == 304
+    )
+
+
 def wanted_range(
     environ: Mapping[str, Any], etag: str | None, last_modified: str | None
 ) -> str | None:
@@ -131,7 +149,7 @@ def _coalesced(found: list[Span]) -> list[Span]:
 
 
 def _listed(condition: str, etag: str | None, *, strong: bool) -> bool:
-    """Tell whether a representation's tag is in a list of tags."""
+    """Return whether a representation's tag is in a list of tags."""
     if condition.strip() == "*":
         return True
     if etag is None:

@@ -1,0 +1,115 @@
+"""The live parts of one app's cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from cachelib import SimpleCache
+from cachelib.base import BaseCache
+from flask import Flask
+
+from ._backends import MemoryCache
+from ._backends import connect
+from ._events import Events
+from ._files import adopted
+from ._local import Local
+from ._renewing import Renewals
+from ._rules import keys
+from ._shared import Shared
+from ._stock import ALL
+from ._stock import EXTRA
+from ._stock import Stock
+from ._stock import tag_thing
+from ._stock import url_thing
+from ._waiting import Leads
+from .config import Config
+
+
+logger = logging.getLogger("flask_webcache")
+
+
+class Cache:
+    """One app's cache: its configuration, stored responses, leads and events.
+
+    :param app: the app; its secret keys are read when they are needed.
+    :param cache: a cachelib cache; the one that the configuration names if it is None.
+    """
+
+    def __init__(self, app: Flask, config: Config, cache: BaseCache | None) -> None:
+        self.app = app
+        self.config = config
+        self.events = Events(app)
+        self._front = f"{config.key_prefix}{config.master_salt} "
+        self._ignored = config.ignored_query
+        self._ordered = config.sort_query
+        self._extra = config.key_callback
+        self.stock: Stock = self._stock(connect(config.url) if cache is None else cache)
+        self.leads = Leads(self.stock, config.lock_seconds, config.wait_seconds)
+        self.renewals = Renewals(self)
+
+    def _stock(self, cache: BaseCache) -> Stock:
+        if is_local(cache):
+            return Local(self.config, cache, self._front)
+        if not self.app.secret_key:
+            logger.warning(
+                "%r shares a cache and has no SECRET_KEY: whoever can write to the "
+                "backend can forge pages. Set SECRET_KEY; the cache signs with it.",
+                self.app.name,
+            )
+        return Shared(
+            self.config, adopted(cache), self._front, self.secrets, self._failed
+        )
+
+    def _failed(self, error: Exception) -> None:  # noqa: ARG002 - the logger has it
+        self.events.note("backend-error")
+
+    def secrets(self) -> Sequence[bytes]:
+        """Return what signs stored responses: the first signs, any verifies."""
+        fallbacks = self.app.config.get("SECRET_KEY_FALLBACKS") or ()
+        return [
+            one.encode() if isinstance(one, str) else one
+            for one in (self.app.secret_key or b"", *fallbacks)
+        ]
+
+    def key(self, environ: Mapping[str, Any]) -> str:
+        """Return the key of the resource that a request is for."""
+        key = self._front + keys.of_request(environ, self._ignored, self._ordered)
+        return key if self._extra is None else f"{key}{EXTRA}{self._extra(environ)}"
+
+    def url_key(self, url: str) -> str:
+        """Return the key of the resource at an absolute URL."""
+        return self._front + keys.of_url(url, self._ignored, self._ordered)
+
+    def exempt(self, environ: Mapping[str, Any]) -> bool:
+        """Return whether nothing of a path is stored."""
+        prefixes = self.config.resource_exemptions
+        return bool(prefixes) and environ.get("PATH_INFO", "").startswith(prefixes)
+
+    def purge_key(self, key: str, *, soft: bool = False) -> bool:
+        """Purge the resource with a key; return whether it is done."""
+        return self._purged(url_thing(key), soft)
+
+    def purge_tag(self, tag: str, *, soft: bool = False) -> bool:
+        """Purge the responses with a tag; return whether it is done."""
+        return self._purged(tag_thing(tag), soft)
+
+    def purge_all(self) -> bool:
+        """Purge everything; return whether it is done."""
+        return self._purged(ALL, False)
+
+    def _purged(self, thing: str, soft: bool) -> bool:
+        done = self.stock.purge(thing, soft=soft)
+        self.events.note("purged" if done else "purge-failed")
+        return done
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters."""
+        return self.events.stats(self.stock)
+
+
+def is_local(cache: BaseCache) -> bool:
+    """Return whether a cache lives in this process."""
+    return isinstance(cache, (MemoryCache, SimpleCache))

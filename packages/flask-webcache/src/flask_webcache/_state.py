@@ -1,0 +1,69 @@
+"""The state of an app, and what operators do with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Literal
+from urllib.parse import urljoin
+from urllib.parse import urlsplit
+
+from flask import current_app
+from flask import has_request_context
+from flask import request
+
+from ._cache import Cache
+from ._setup import state_of
+from .config import Config
+
+
+#: The key in ``app.extensions``.
+NAME = "webcache"
+Role = Literal["requests", "responses", "around"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The cache of an app, and which of the two handlers are installed."""
+
+    cache: Cache
+    roles: set[Role] = field(default_factory=set)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.cache.config
+
+    def absolute(self, url: str) -> str:
+        """Return an absolute URL, for a path too."""
+        if urlsplit(url).scheme in ("http", "https"):
+            return url
+        if has_request_context():
+            return urljoin(request.url_root, url)
+        server = current_app.config["SERVER_NAME"]
+        if server is None:
+            raise ValueError(
+                f"url is {url!r}: give an absolute URL, or set SERVER_NAME, or call "
+                "this in a request"
+            )
+        scheme = current_app.config["PREFERRED_URL_SCHEME"]
+        return urljoin(f"{scheme}://{server}/", url)
+
+    def key(self, url: str) -> str:
+        """Return the key of a URL, which may be a path as for :meth:`purge`."""
+        return self.cache.url_key(self.absolute(url))
+
+    def purge(self, url: str, *, soft: bool = False) -> bool:
+        """Purge one URL with all of its variants."""
+        return self.cache.purge_key(self.key(url), soft=soft)
+
+    def purge_tag(self, tag: str, *, soft: bool = False) -> bool:
+        """Purge every response with a tag in Cache-Tag or Cache-Groups."""
+        if not tag:
+            raise ValueError("tag is '': give the tag to purge, or call purge_all()")
+        return self.cache.purge_tag(tag, soft=soft)
+
+
+def get_state() -> State:
+    """Return the current app's state."""
+    return state_of(NAME, "WebCache", State)

@@ -1,0 +1,207 @@
+"""The stored responses of one app, and how they stay valid.
+
+**Generations.** Everything that can be purged is a *thing*: a URL, a tag, or all. A
+thing has a *generation*, a token that is made at random when the thing is first used
+and that a purge takes away. A response is stored with the generations that were there
+**before its view ran**, and answers only as long as each of them is still there and
+has the same value. Nothing compares clocks.
+
+============================  ========================================================
+what happens                  why no old response answers
+============================  ========================================================
+a purge while a view runs     the view's response carries the generation of before
+the response is stored late   likewise
+a generation is evicted       a missing one does not match; the next request that
+or the backend restarts       wants to store makes another one, with another value
+an old response is put back   its generations are gone
+an old index is put back      it is only a hint: each response proves itself
+a purge cannot be carried     it is remembered and tried again until it gets through;
+out                           until then this process uses nothing that it concerns
+============================  ========================================================
+
+An old *generation* that is put back cannot be told from a current one.
+
+A view decides on the tags of its response only while it runs. Tags that were known
+before it use their generations of before. For new ones there is one more generation,
+``purges``, which every purge of a tag takes away: a response with new tags is stored
+only if no tag was purged while it was made; else its tags are remembered for the next
+run.
+
+A *soft* purge adds one to a generation. Another count means stale, and good for
+stale-while-revalidate; another base means gone.
+
+Two classes do this: :class:`flask_webcache._local.Local` in one process, where a
+generation is an object that entries refer to, and
+:class:`flask_webcache._shared.Shared`, where it is an item of the backend.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from abc import abstractmethod
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Any
+
+from ._rules.entry import LONGEST
+from ._rules.entry import Entry
+from ._rules.entry import Metadata
+from ._rules.variants import language_key
+from ._rules.variants import variant_keys
+from .config import Config
+
+
+#: The thing that is everything.
+ALL = "all"
+#: Between a URL and what the app adds to the key of its responses.
+EXTRA = "\x1f"
+#: How many resources a process keeps hints on.
+HINTS = 10_000
+
+
+def tag_thing(tag: str) -> str:
+    """Return the thing that is a tag."""
+    return f"tag {tag}"
+
+
+def url_thing(key: str) -> str:
+    """Return the thing that is a URL, for the key of any of its responses."""
+    return f"url {key.partition(EXTRA)[0]}"
+
+
+@dataclass(slots=True)
+class Look:
+    """What a look into the store found for one request, and the generations then."""
+
+    key: str
+    entry: Entry | None = None
+    metadata: Metadata | None = None
+    #: The generations by thing, as far as they are there.
+    tokens: dict[str, Any] = field(default_factory=dict)
+    #: The generation that every purge of a tag takes away.
+    purges: Any = None
+
+    @property
+    def reason(self) -> str:
+        """Why a request is forwarded where there is no entry (RFC 9211)."""
+        varies = self.metadata is not None and self.metadata.sets
+        return "vary-miss" if varies else "uri-miss"
+
+
+class Stock(ABC):
+    """The stored responses of one app: found, kept and purged."""
+
+    #: Whether the responses are in this process only.
+    local: bool
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def first(self, key: str, environ: Mapping[str, Any], now: float) -> Entry | Look:
+        """Return the entry that answers a plain request at once, or a look."""
+
+    @abstractmethod
+    def look(self, key: str, environ: Mapping[str, Any]) -> Look:
+        """Return what is stored for a request, fresh or not."""
+
+    @abstractmethod
+    def claim(self, look: Look, tags: Iterable[str] = ()) -> None:
+        """Make the generations that are missing, before the view runs."""
+
+    @abstractmethod
+    def keep(
+        self, look: Look, environ: Mapping[str, Any], entry: Entry, now: float
+    ) -> bool:
+        """Store a response with the generations that were claimed; return whether."""
+
+    @abstractmethod
+    def purge(self, thing: str, *, soft: bool = False) -> bool:
+        """Make the responses of a thing invalid, or stale; return whether done."""
+
+    @abstractmethod
+    def renew(self, look: Look) -> bool:
+        """Replace the generation of the URL; return whether it was the claimed one."""
+
+    # The lead among processes: see _waiting.
+
+    def lead(self, name: str, owner: str, seconds: float) -> bool:  # noqa: ARG002 - none is needed in one process
+        """Take a lead; a backend that fails cannot deny it."""
+        return True
+
+    def led(self, name: str) -> str | None:  # noqa: ARG002 - likewise
+        """Return who has a lead."""
+        return None
+
+    def extend_lead(self, name: str, owner: str, seconds: float) -> bool:  # noqa: ARG002 - likewise
+        """Keep a lead for longer; return whether it is still the owner's."""
+        return True
+
+    def end_lead(self, name: str, owner: str) -> None:  # noqa: B027 - likewise
+        """Give a lead back if it is still the owner's."""
+
+    def count(self, name: str, number: int) -> bool:  # noqa: ARG002 - likewise
+        """Add to a counter of all processes; return whether it is done."""
+        return False
+
+    def counted(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the counters of all processes."""
+        return dict.fromkeys(names, 0)
+
+    def answers(self, entry: Entry, now: float) -> bool:
+        """Return whether a valid entry may answer a plain request at once."""
+        early = self.config.preemptive_recache_seconds
+        return now < entry.fresh_until - early and not entry.no_cache
+
+    def places(
+        self, key: str, metadata: Metadata, environ: Mapping[str, Any]
+    ) -> list[str]:
+        """Return where the responses that a request selects may be stored."""
+        return [
+            place
+            for names in metadata.sets
+            for place in variant_keys(key, metadata.salt, names, environ)
+        ]
+
+    def placed(
+        self, look: Look, environ: Mapping[str, Any], entry: Entry
+    ) -> tuple[Entry, Metadata | None, tuple[str, ...]]:
+        """Return an entry with its selectors, the index for it, and its places."""
+        key, metadata = look.key, look.metadata
+        if not entry.vary:
+            return entry, None, (key,)
+        metadata = metadata or Metadata()
+        entry = entry._replace(vary=metadata.selectors(entry.vary))
+        names, salt = entry.vary, metadata.salt
+        places = variant_keys(key, salt, names, environ)[:1]
+        if entry.language and "accept-language" in names:
+            spoken = language_key(key, salt, names, environ, entry.language)
+            places = (*places, spoken)
+        return entry, metadata, places
+
+    def seconds(self, entry: Entry, now: float) -> float:
+        """Return how long the backend is to keep a response."""
+        config = self.config
+        if entry.strict or entry.no_cache:
+            stale = 0
+        else:
+            error = entry.stale_if_error
+            grace = config.stale_on_error if error is None else error
+            stale = max(entry.stale_while_revalidate, grace)
+        if entry.validator:
+            stale = max(stale, config.keep_seconds)
+        return min(max(0.0, entry.fresh_until - now) + stale, LONGEST)
+
+
+def latest(entries: Iterable[Entry]) -> Entry | None:
+    """Return the entry that was generated last."""
+    return max(entries, key=lambda entry: entry.born, default=None)
+
+
+def remembered(look: Look, entry: Entry) -> Metadata:
+    """Return the index of a response that could not be stored for its new tags."""
+    metadata = look.metadata or Metadata()
+    return replace(metadata, tags=metadata.tagged(entry.tags))

@@ -1,0 +1,217 @@
+"""One view run for concurrent requests: who runs it, and who waits.
+
+A request that finds nothing to answer with asks for the *lead* of its page. Who gets
+it runs the view; the others wait, look into the store again, and ask again.
+
+====================  ================================================================
+the leader            those who wait
+====================  ================================================================
+stores the page       get it
+stores nothing,       run the view side by side, and so does who comes in the next
+or fails              minute
+is killed             one of them takes the lead when it was not extended for
+                      ``lock_seconds``
+takes longer than     one of them takes the lead; the late leader's answer is stored,
+``wait_seconds``      and its lead is not given back in place of its successor's
+====================  ================================================================
+
+Within a process a lead is an object with an event. Among processes it is an item of
+the backend that holds its owner's name and lives for ``lock_seconds``; a thread extends
+it for as long as the view runs. Only its owner gives it back.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Literal
+
+from ._stock import Stock
+
+
+#: How long a page that was not stored is let through unqueued, in seconds.
+PASS_SECONDS = 60.0
+#: How many such pages are remembered.
+PASSES = 10_000
+#: How often a request looks whether another process is done, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
+
+#: Run the view; look into the store again; or run the view without the lead.
+Answer = Literal["lead", "look", "alone"]
+
+
+@dataclass(slots=True, eq=False)
+class Lead:
+    """The right of one request to make a page while others wait."""
+
+    name: str
+    #: When the next one may take it, in terms of :func:`time.monotonic`.
+    until: float
+    owner: str = field(default_factory=lambda: secrets.token_hex(8))
+    done: threading.Event = field(default_factory=threading.Event)
+    #: Whether other processes know of it.
+    announced: bool = False
+    #: Held while it is extended, so that it is not extended once it is over.
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Leads:
+    """The leads of this process.
+
+    :param lock_seconds: how long one among processes lives without being extended.
+    :param wait_seconds: how long a view has before the next one runs it.
+    """
+
+    def __init__(self, stock: Stock, lock_seconds: float, wait_seconds: float) -> None:
+        self._stock = stock
+        self._lock_seconds = lock_seconds
+        self._wait_seconds = wait_seconds
+        self._lock = threading.Lock()
+        self._leads: dict[str, Lead] = {}
+        self._passes: dict[str, float] = {}
+        self._claims: dict[str, tuple[str, float]] = {}
+        self._heart: threading.Thread | None = None
+
+    def take(self, name: str) -> Lead | None:
+        """Take the lead for a page in this process, if nobody has it."""
+        now = time.monotonic()
+        with self._lock:
+            late = self._leads.get(name)
+            if late is not None and now < late.until:
+                return None
+            lead = self._leads[name] = Lead(name, now + self._wait_seconds)
+        if late is not None:
+            self._retract(late)
+        return lead
+
+    def join(self, name: str, deadline: float) -> tuple[Answer, Lead | None]:
+        """Take the lead for a page, or wait for whoever has it.
+
+        :param deadline: when to go on alone, in terms of :func:`time.monotonic`.
+        :return: what to do, and the lead if it is to run the view.
+        """
+        lead = self.take(name)
+        if lead is None:
+            return self._wait_here(name, deadline), None
+        if self._stock.local or self._announce(lead):
+            return "lead", lead
+        answer = self._wait_there(lead, deadline)
+        if answer == "lead":
+            return answer, lead
+        self.end(lead)
+        return answer, None
+
+    def end(self, lead: Lead) -> None:
+        """Give a lead back and wake those who wait."""
+        with self._lock:
+            if self._leads.get(lead.name) is lead:
+                del self._leads[lead.name]
+        self._retract(lead)
+        lead.done.set()
+
+    def _retract(self, lead: Lead) -> None:
+        """Give a lead among processes back."""
+        with lead.guard:
+            if lead.announced:
+                lead.announced = False
+                self._stock.end_lead(lead.name, lead.owner)
+
+    def let_pass(self, *pages: str) -> None:
+        """Let requests for pages run side by side for a while."""
+        until = time.monotonic() + PASS_SECONDS
+        with self._lock:
+            if len(self._passes) >= PASSES:
+                self._passes.clear()
+            self._passes.update(dict.fromkeys(pages, until))
+
+    def hold(self, page: str) -> None:
+        """Make requests for a page wait for each other again."""
+        self._passes.pop(page, None)
+
+    def passes(self, page: str) -> bool:
+        """Return whether requests for a page run side by side."""
+        until = self._passes.get(page)
+        return until is not None and until > time.monotonic()
+
+    def claim(self, name: str, seconds: float) -> str | None:
+        """Return the name of the owner of a task, or None if somebody has it.
+
+        :param seconds: how long the task is another's at most.
+        """
+        owner, now = secrets.token_hex(8), time.monotonic()
+        local = self._stock.local
+        with self._lock:
+            claimed = self._claims.get(name)
+            if claimed is not None and now < claimed[1]:
+                return None
+            if len(self._claims) >= PASSES:
+                self._claims.clear()
+            # Other processes know better when it is done.
+            self._claims[name] = owner, now + (seconds if local else 1.0)
+        return owner if local or self._stock.lead(name, owner, seconds) else None
+
+    def unclaim(self, name: str, owner: str) -> None:
+        """Let a task be claimed again, if it is still the owner's."""
+        with self._lock:
+            if self._claims.get(name, ("", 0.0))[0] == owner:
+                del self._claims[name]
+        self._stock.end_lead(name, owner)
+
+    def _wait_here(self, name: str, deadline: float) -> Answer:
+        """Wait for a leader of this process."""
+        lead = self._leads.get(name)
+        if lead is not None:
+            now = time.monotonic()
+            lead.done.wait(max(0.0, min(deadline, lead.until) - now))
+        return "look" if time.monotonic() < deadline else "alone"
+
+    def _wait_there(self, lead: Lead, deadline: float) -> Answer:
+        """Wait for a leader of another process, until it is done or gone."""
+        pause, late = _FIRST_PAUSE, time.monotonic() + self._wait_seconds
+        leader = self._stock.led(lead.name)
+        while leader is not None and (now := time.monotonic()) < deadline:
+            if now > late:
+                # It is alive and slow: one of those who wait goes on.
+                self._stock.end_lead(lead.name, leader)
+                break
+            lead.until = now + self._wait_seconds
+            _NEVER.wait(pause)
+            pause = min(_LONGEST_PAUSE, pause * 1.5)
+            leader = self._stock.led(lead.name)
+        return "look" if time.monotonic() < deadline else "alone"
+
+    def _announce(self, lead: Lead) -> bool:
+        """Take a lead among processes."""
+        if not self._stock.lead(lead.name, lead.owner, self._lock_seconds):
+            return False
+        lead.announced = True
+        with self._lock:
+            if self._heart is None or not self._heart.is_alive():
+                self._heart = threading.Thread(
+                    target=self._beat, name="webcache-leads", daemon=True
+                )
+                self._heart.start()
+        return True
+
+    def _beat(self) -> None:
+        """Extend the leads of this process while their views run."""
+        while True:
+            _NEVER.wait(self._lock_seconds / 3)
+            now = time.monotonic()
+            with self._lock:
+                leads = [one for one in self._leads.values() if one.announced]
+                if not leads:
+                    self._heart = None
+                    return
+            for lead in leads:
+                # A view that hangs does not keep its lead for ever.
+                with lead.guard:
+                    if lead.announced and now < lead.until:
+                        seconds = self._lock_seconds
+                        self._stock.extend_lead(lead.name, lead.owner, seconds)
+
+
+_NEVER = threading.Event()
