@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 
 from flask_firehose import Connector
 from flask_firehose import Firehose
+from flask_firehose import prefetch
 from flask_firehose import push
+from flask_firehose._connector import MAX_BYTES
+from flask_firehose._connector import pack
+from flask_firehose._connector import unpack
 
 
 MakeApp = Callable[..., Flask]
@@ -82,6 +86,43 @@ def test_connections_are_not_tracked(make_app: MakeApp) -> None:
         response = client.get("/")
         assert "rel=preconnect" in response.headers["Link"]
         assert "Set-Cookie" not in response.headers
+
+
+def test_prefetched_before(make_app: MakeApp) -> None:
+    """What was prefetched for the next page is still preloaded there."""
+    app = make_app("{{ preload('/a.css') }}")
+    app.add_url_rule("/view", "view", lambda: prefetch("/a.css"))
+    client = app.test_client()
+    assert "rel=prefetch" in client.get("/view").headers["Link"]
+    assert "rel=preload" in client.get("/").headers["Link"]
+
+
+UNPACKED: list[tuple[object, dict[str, int]]] = [
+    ("5 /a /b\n9 /c", {"/a": 5, "/b": 5, "/c": 9}),
+    ("4 /a\n5 /b", {"/b": 5}),
+    (None, {}),
+    (5, {}),
+    ("", {}),
+    ("/a,/b", {}),
+    (f"{'9' * 5000} /a", {}),
+]
+
+
+@pytest.mark.parametrize(("record", "sent"), UNPACKED, ids=lambda value: str(value)[:9])
+def test_record(record: object, sent: dict[str, int]) -> None:
+    """A record is read, without what has expired or is no record."""
+    assert unpack(record, 5) == sent
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=60).map("/".__add__), unique=True))
+def test_record_is_bounded(urls: list[str]) -> None:
+    """Whatever was sent, the record is short and holds the latest."""
+    sent = {url: number // 3 for number, url in enumerate(urls)}
+    record = pack(sent)
+    assert len(record) <= MAX_BYTES
+    kept = unpack(record, 0)
+    assert list(kept.items()) == list(sent.items())[len(sent) - len(kept) :]
+    assert kept or not sent
 
 
 def test_expiry(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
+import string
+import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from flask import after_this_request
 from flask import jsonify
 from flask import redirect
 from flask import render_template_string
+from flask import session
 from flask import stream_template_string
 from flask import stream_with_context
 
@@ -332,6 +337,101 @@ def test_pushed_after_the_page(
         "</a.css>; rel=preload; as=style, </b.css>; rel=preload; as=style"
     ]
     assert "pushed too late, the response had begun: '/c.css'" in caplog.text
+
+
+def test_no_static_folder(make_app: MakeApp) -> None:
+    """A file that no folder serves is an error that says what to do."""
+    app = Flask(__name__, static_folder=None)
+    Firehose(app)
+    message = r"'a.css' has no URL, as there is no static folder behind 'static': give"
+    with app.test_request_context(), pytest.raises(SetupError, match=message):
+        push_static("a.css")
+
+
+def test_static_file_of_a_blueprint(make_app: MakeApp) -> None:
+    """A blueprint pushes the files of its own static folder."""
+    app = make_app()
+    blog = Blueprint("blog", __name__, static_folder="static", url_prefix="/blog")
+
+    @blog.get("/")
+    def index() -> str:
+        return push_static("a.css", endpoint=".static")
+
+    app.register_blueprint(blog)
+    app.add_url_rule(
+        "/view", "view", lambda: push_static("a.css", endpoint="blog.static")
+    )
+    for path in ("/blog/", "/view"):
+        assert app.test_client().get(path).text == "/blog/static/a.css"
+
+
+@pytest.mark.parametrize("note", [0, 1000, 1900, 2400, 2800])
+def test_whole_head(make_app: MakeApp, note: int) -> None:
+    """Whatever else is in the head, links make it no longer than is allowed."""
+    app = make_app()
+
+    @app.get("/view")
+    def view() -> str:
+        session["note"] = "".join(random.Random(1).choices(string.printable, k=note))
+        for number in range(30):
+            push(f"/static/images/picture-number-{number}.png")
+        return "page"
+
+    @app.after_request
+    def after(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = "default-src 'self'; " * 20
+        return response
+
+    headers = app.test_client().get("/view").headers
+    assert "Set-Cookie" in headers
+    links = headers.get("Link", "").count("rel=preload")
+    size = sum(len(name) + len(value) + 4 for name, value in headers)
+    assert size <= 3840 or links == 0
+    assert links > 0 or size + 60 > 3840
+
+
+def test_whole_head_keeps_other_links(make_app: MakeApp) -> None:
+    """The app's own links are never taken away."""
+    app = make_app(FIREHOSE_MAX_HEAD=300)
+
+    @app.get("/view")
+    def view() -> Response:
+        push("/static/a.css")
+        return Response("page", headers={"Link": "</2>; rel=next"})
+
+    @app.after_request
+    def after(response: Response) -> Response:
+        response.headers["X-Long"] = "long" * 60
+        return response
+
+    assert app.test_client().get("/view").headers.getlist("Link") == ["</2>; rel=next"]
+
+
+def test_login_during_a_slow_page(make_app: MakeApp) -> None:
+    """A page that pushes does not write the session that it began with."""
+    app = make_app()
+    gate = threading.Barrier(2, timeout=10)
+
+    @app.get("/slow")
+    def slow() -> str:
+        push("/static/a.css")
+        gate.wait()
+        gate.wait()
+        return str(session.get("user"))
+
+    @app.get("/login")
+    def login() -> str:
+        session["user"] = "me"
+        return "welcome"
+
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(100):
+            slow_page = pool.submit(app.test_client().get, "/slow")
+            gate.wait()
+            client = app.test_client()
+            client.get("/login")
+            gate.wait()
+            assert "Set-Cookie" not in slow_page.result(10).headers
 
 
 def test_async_view(make_app: MakeApp) -> None:

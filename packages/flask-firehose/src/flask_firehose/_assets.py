@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from flask import current_app
 from flask import url_for
@@ -13,6 +14,7 @@ from ._manifest import Entry
 from ._manifest import File
 from ._manifest import Manifest
 from ._page import current_page
+from ._page import push
 from ._state import get_state
 from .exceptions import SetupError
 
@@ -28,19 +30,19 @@ class Assets:
         """Yield the links for the current request, without a nonce."""
         if get_state().config.vite_server is None:
             manifest = _manifest()
-            yield from self._links(manifest, manifest.entry(self.entry), None)
+            # Without integrity: a 103 has little room, and the page checks it.
+            for file, attributes in self._files(manifest):
+                yield Link.make(_url(manifest, file), **attributes)
 
-    def _links(
-        self, manifest: Manifest, entry: Entry, nonce: str | None
-    ) -> Iterator[Link]:
+    def _files(self, manifest: Manifest) -> Iterator[tuple[File, dict[str, Any]]]:
+        """Yield each file and the attributes of its link."""
+        entry = manifest.entry(self.entry)
+        script = "modulepreload" if entry.modules else "preload"
         # With CORS, as the tags: a browser may not reuse what it fetched without.
         for file in entry.styles:
-            yield Link.make(_url(manifest, file), as_="style", crossorigin=True)
-        rel = "modulepreload" if entry.modules else "preload"
+            yield file, {"as_": "style", "crossorigin": True}
         for file in (*entry.scripts, *entry.imports):
-            yield Link.make(
-                _url(manifest, file), rel=rel, crossorigin=True, nonce=nonce
-            )
+            yield file, {"rel": script, "crossorigin": True}
 
     def __html__(self) -> str:
         """Return the tags in Vite's order, and push the links."""
@@ -51,12 +53,16 @@ class Assets:
                 for path in ("@vite/client", self.entry)
             )
         manifest = _manifest()
-        entry = manifest.entry(self.entry)
         page = current_page()
-        if not page.done:
-            for link in self._links(manifest, entry, self.nonce):
-                page.add(link, declared=True)
-        return Markup("\n").join(self._tags(manifest, entry))
+        before = set(page.links)
+        for file, attributes in self._files(manifest):
+            url = _url(manifest, file)
+            is_script = "rel" in attributes
+            nonce = self.nonce if is_script else None
+            push(url, **attributes, nonce=nonce, integrity=file.integrity)
+        # Names that change with each build are declared, never learned.
+        page.declared |= page.links.keys() - before
+        return Markup("\n").join(self._tags(manifest, manifest.entry(self.entry)))
 
     __str__ = __html__
 

@@ -72,8 +72,9 @@ class Firehose:
         if config.speculation:
             set_up(app, config)
         request_finished.connect(settle, app)
-        for function in (*PUSHES, bundle, vite):
+        for function in (*PUSHES, vite):
             app.add_template_global(function)
+        app.add_template_global(bundle, "bundle")
         app.cli.add_command(cli)
 
 

@@ -131,6 +131,11 @@ class Link:
         return self.value
 
     @property
+    def is_checked(self) -> bool:
+        """Whether browsers compare it with the tag that asks for it."""
+        return any(name in {"nonce", "integrity"} for name, _ in self.attributes)
+
+    @property
     def personal(self) -> bool:
         """Whether it was made for one response."""
         return any(name == "nonce" for name, _ in self.attributes)

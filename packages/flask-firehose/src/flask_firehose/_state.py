@@ -58,8 +58,8 @@ class Page:
     done: bool = False
 
     def add(self, link: Link, *, declared: bool = False) -> None:
-        """Add a link, once; a nonce comes with the last word."""
-        if link.key not in self.links or link.personal:
+        """Add a link, once; what the page's tag checks is repeated in its link."""
+        if link.key not in self.links or link.is_checked:
             self.links[link.key] = link
         if declared:
             self.declared.add(link.key)
