@@ -392,8 +392,9 @@ class _Body(Iterator[bytes]):
             announced = 0
         if announced is not None and announced > missing:
             raise _too_large(missing)
-        # An app's own limit is one for forms.
-        request.max_content_length = missing
+        # An app's own limit is one for forms. Reading up to a limit is an error for
+        # Werkzeug, so this one leaves room to see that too much comes.
+        request.max_content_length = missing + 1
         self._announced = announced
         self._missing = missing
         self._update = update

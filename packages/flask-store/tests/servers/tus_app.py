@@ -1,0 +1,37 @@
+"""The app that receives uploads which resume, for the servers to run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from flask_store import Store
+from flask_store import upload_finished
+
+
+app = Flask(__name__, static_folder=os.environ.get("SCRIPTS"), static_url_path="/js")
+app.config.from_prefixed_env()
+store = Store(app)
+app.register_blueprint(store.tus("/uploads", authorize=lambda step, upload: "me"))
+
+
+@upload_finished.connect_via(app)
+def log(sender: Flask, file: Any, **_: object) -> None:
+    """Write each finished upload into a file."""
+    with Path(os.environ["FINISHED"]).open("a") as target:
+        target.write(f"{file.name}\n")
+
+
+@app.get("/process")
+def process() -> str:
+    """Return which worker answers."""
+    return str(os.getpid())
+
+
+@app.get("/page")
+def page() -> str:
+    """A page for the browser."""
+    return "<!doctype html><title>uploads</title><div id=uppy></div>"
