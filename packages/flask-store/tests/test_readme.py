@@ -13,6 +13,7 @@ import flask
 import pytest
 from flask import Flask
 
+from flask_store import FileWrapper
 from flask_store import NoFileError
 from flask_store import RefusedError
 from flask_store import Store
@@ -45,7 +46,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 13
+    assert len(SAMPLES) == 14
 
 
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,3 +216,24 @@ def test_contract() -> None:
     """The contract is there for one's own provider."""
     names = run("from flask_store.testing", MyStore=MemoryStore)
     assert names["TestMyStore"]().simultaneous == 16
+
+
+def test_uploads_that_resume(tmp_path: Path) -> None:
+    """The blueprint of the sample takes an upload of the session's user."""
+    app = Flask(__name__)
+    app.config |= {"STORE_PATH": str(tmp_path), "SECRET_KEY": "a key"}
+    store = Store(app)
+    run("def authorize", app=app, store=store)
+    client = app.test_client()
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "0"}
+    assert client.post("/uploads", headers=headers).status_code == 403
+    with client.session_transaction() as session:
+        session["user"] = "ada"
+    assert client.post("/uploads", headers=headers).status_code == 201
+    assert [file.name for file in store_files(app, store)] == ["file"]
+
+
+def store_files(app: Flask, store: Store) -> list[FileWrapper]:
+    """Return the files of an app's store."""
+    with app.app_context():
+        return list(store.Provider().list())

@@ -14,6 +14,7 @@ from flask.cli import AppGroup
 from flask.cli import with_appcontext
 from werkzeug.datastructures import FileStorage
 
+from flask_store._tus.cli import uploads
 from flask_store.exceptions import StoreError
 from flask_store.stores.base import BaseStore
 
@@ -53,6 +54,7 @@ class Watched:
 
 
 group = StoreGroup("store", help="Look after stored files.")
+group.add_command(uploads)
 
 
 def _provider() -> BaseStore:

@@ -30,10 +30,10 @@ from ..exceptions import NotFoundError
 from ..exceptions import RefusedError
 from ..signals import upload_finished
 from . import protocol
-from .folder import MovedError
 from .protocol import CHECKSUM_MISMATCH
 from .protocol import Checksum
 from .protocol import Limits
+from .protocol import MovedError
 from .protocol import RefusedRequest
 from .protocol import Step
 from .protocol import Upload
@@ -320,6 +320,9 @@ class Uploads(Blueprint):
             return provider.save(stream, **self._options(upload)).name
 
         def announce(name: str) -> None:
+            if provider.background:
+                # Not yet: the signal comes when the file is where it is to be.
+                return
             app: Any = current_app
             file = provider.within(None).file(name)
             upload_finished.send(app._get_current_object(), file=file, upload=upload)

@@ -24,6 +24,7 @@ from ..spool import Spool
 from ..spool import lock
 from ..spool import make_folder
 from ..spool import sync_folder
+from .protocol import MovedError
 from .protocol import Upload
 
 
@@ -31,10 +32,6 @@ from .protocol import Upload
 FOLDER = ".tus"
 RECORD = ".json"
 BLOCK = 1 << 20
-
-
-class MovedError(Exception):
-    """Bytes came for an offset at which the upload does not end."""
 
 
 class FolderPlace:

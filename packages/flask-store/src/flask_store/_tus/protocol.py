@@ -60,6 +60,10 @@ class RefusedRequest(Exception):  # noqa: N818 - it ends a request, as HTTPExcep
         self.reason = reason
 
 
+class MovedError(Exception):
+    """Bytes came for an offset at which the upload does not end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """An upload, as its place remembers it.
@@ -70,6 +74,7 @@ class Upload:
     :param raw_metadata: the ``Upload-Metadata`` field as it was sent.
     :param concat: the ``Upload-Concat`` field as it was sent.
     :param created: when, in seconds since the epoch.
+    :param handle: what the place needs to find the bytes.
     :param attempt: the name that the file was last to get; it may have it.
     :param file: the name that the file has, once the upload is finished.
     """
@@ -80,6 +85,7 @@ class Upload:
     raw_metadata: str = ""
     concat: str = ""
     created: float = 0.0
+    handle: str = ""
     attempt: str | None = None
     file: str | None = None
 

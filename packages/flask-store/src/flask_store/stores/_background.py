@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
+    from flask_store._tus.endpoint import Place
+
 logger = logging.getLogger("flask_store")
 
 
@@ -133,6 +135,15 @@ class Background(BaseStore):
         """Return a file in the making, where uploads wait."""
         with system_failing_as("save", label):
             return self.journal.spool(label)
+
+    def uploads_place(self) -> Place:
+        """Return where the bytes of uploads that resume wait: beside the jobs."""
+        from flask_store._tus.folder import FOLDER
+        from flask_store._tus.folder import FolderPlace
+
+        return FolderPlace(
+            self.journal.folder / FOLDER, None, durable=self.config.fsync
+        )
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading, also while it waits."""

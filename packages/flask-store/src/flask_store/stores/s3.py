@@ -35,6 +35,9 @@ from flask_store._listing import check_limit
 from flask_store._object_headers import content_disposition
 from flask_store._object_headers import from_headers
 from flask_store._server_copy import Source
+from flask_store._tus.s3 import FOLDER
+from flask_store._tus.s3 import S3Place
+from flask_store._tus.s3 import StoredPart
 from flask_store.bucket import Bucket
 from flask_store.bucket import ObjectReader
 from flask_store.bucket import failing_as
@@ -57,6 +60,8 @@ from flask_store.upload import Upload
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
+
+    from flask_store._tus.endpoint import Place
 
 READ_SIZE = 256 * 1024
 #: The longest that AWS lets a signature live.
@@ -106,12 +111,38 @@ class S3Store(BaseStore):
                 return self._send(upload, body, size)
 
     def _send(self, upload: Upload, body: IO[bytes], size: int) -> FileWrapper:
+        if isinstance(upload.stream, StoredPart):
+            return self._copy_part(upload, upload.stream, size)
         condition = self.bucket.keeps_names(size)
         create = functools.partial(
             self._create, body=body, size=size, upload=upload, condition=condition
         )
         created = self.place(upload.name, create, always_unique=not condition)
         return self.saved(created, size)
+
+    def _copy_part(self, upload: Upload, part: StoredPart, size: int) -> FileWrapper:
+        """Let S3 copy a complete upload that resumed to its name."""
+        # In parts, which alone can be told to overwrite nothing.
+        condition = self.bucket.dialect is Dialect.ATOMIC
+
+        def create(full: str) -> bool:
+            part.attempt(full)
+            return _server_copy.copy(
+                self.bucket,
+                part.source,
+                self.key(full),
+                part.mark,
+                condition=condition,
+                attributes=upload.attributes(full),
+                name=full,
+            )
+
+        created = self.place(upload.name, create, always_unique=not condition)
+        return self.saved(created, size)
+
+    def uploads_place(self) -> Place:
+        """Return where the bytes of uploads that resume wait: parts in the bucket."""
+        return S3Place(self)
 
     def _create(
         self, full: str, *, body: IO[bytes], size: int, upload: Upload, condition: bool
@@ -307,7 +338,13 @@ class S3Store(BaseStore):
         with failing_as("try", "the bucket"):
             found = probe(self.bucket.client, str(self.bucket.name), self.prefix)
             yield f"{self._address()}: If-None-Match is {found.value}"
-            left = list(self.bucket.unfinished(self.prefix))
+            # Uploads that resume have a life of their own.
+            resumable = self.key(FOLDER)
+            left = [
+                upload
+                for upload in self.bucket.unfinished(self.prefix)
+                if not upload["Key"].startswith(resumable)
+            ]
             for upload in left if clean else ():
                 self.bucket.abort(upload)
         done = "removed" if clean else "left"

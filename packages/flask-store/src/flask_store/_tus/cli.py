@@ -1,0 +1,43 @@
+"""The command for unfinished uploads."""
+
+from __future__ import annotations
+
+import time
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+
+@click.command()
+@click.option("--sweep", is_flag=True, help="Drop those that have expired.")
+@with_appcontext
+def uploads(*, sweep: bool) -> None:
+    """List uploads that resume: id, bytes, minutes since the last, state, owner, name.
+
+    Finished ones are remembered until they expire; dropping them leaves the file.
+    """
+    from .endpoint import Uploads
+
+    for routes in current_app.blueprints.values():
+        if not isinstance(routes, Uploads):
+            continue
+        place = routes.provider().uploads_place()
+        expired = set(routes.expired(place))
+        for upload in place.uploads():
+            length = "?" if upload.length is None else f"{upload.length:,}"
+            minutes = int((time.time() - place.touched(upload)) / 60)
+            state = "finished" if upload.file else "unfinished"
+            columns = (
+                upload.id,
+                f"{place.offset(upload):,} of {length}",
+                f"{minutes} min",
+                "expired" if upload in expired else state,
+                upload.owner,
+                upload.file or upload.filename,
+            )
+            click.echo("  ".join(columns))
+        if sweep:
+            for upload in expired:
+                place.delete(upload)
+            click.echo(f"{len(expired)} dropped")
