@@ -159,6 +159,7 @@ class LiveStream:
             if self._over:
                 farewell, self._farewell = self._farewell, b""
                 if farewell:
+                    wire.end_requests(self.descriptor)
                     return self._given(farewell)
                 raise StopIteration
             block = self._source.next_block()

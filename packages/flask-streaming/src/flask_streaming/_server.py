@@ -58,7 +58,8 @@ def _gunicorn_worker() -> Any:
     if kind is None:
         return None
     workers = [it for it in gc.get_objects() if isinstance(it, kind)]
-    return workers[0] if len(workers) == 1 else None
+    # The others are left over from the fork.
+    return next((it for it in workers if getattr(it, "booted", False)), None)
 
 
 def _is_open(number: int, inode: int) -> bool:

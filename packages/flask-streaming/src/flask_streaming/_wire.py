@@ -179,3 +179,13 @@ def write_all(environ: Mapping[str, Any], data: bytes) -> None:
     """Write to the client's connection, waiting as the server's own sockets do."""
     connection = environ.get("gunicorn.socket") or environ["werkzeug.socket"]
     connection.sendall(data)
+
+
+def end_requests(number: int) -> None:
+    """Let the server read an end after the current request, so that it closes.
+
+    A server that stops would wait for the next request of a connection kept alive.
+    """
+    libc = library()
+    if libc is not None and number >= 0:
+        libc.shutdown(number, 0)
