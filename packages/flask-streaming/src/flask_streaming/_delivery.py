@@ -14,6 +14,7 @@ from . import _wire as wire
 from ._chunks import close
 from ._live import LiveStream
 from .exceptions import ClientDisconnected
+from .exceptions import StreamBroken
 
 
 #: Look for the client at most this often, in seconds.
@@ -69,6 +70,10 @@ class Delivery:
             if wire.ends_by_close(self._environ):
                 wire.reset(self._environ)
             self._finish(error)
+            if self._environ.get("gunicorn.socket") is not None:
+                # It was reported. For gunicorn, which would log it once more, the
+                # connection is reset: it leaves out the end, and closes.
+                raise StreamBroken from error
             raise
         self.chunks += 1
         self.bytes += len(chunk)

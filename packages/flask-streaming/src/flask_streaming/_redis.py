@@ -62,6 +62,8 @@ POLL_SECONDS = 0.25
 #: How often it makes sure that the connection lives and that positions are fresh.
 TICK_SECONDS = 5.0
 RETRY_SECONDS = 0.25
+#: Where Redis has none, and takes no writes.
+NO_EPOCH = "0" * 8
 #: Channels that are fetched, or subscribed to, in one step.
 BATCH = 200
 
@@ -317,8 +319,11 @@ class RedisBroker:
         server = self._server()
         found = self._fetched(names, after)
         if (server and found.server != server) or not found.epoch:
-            self._join_epoch()
+            # A Redis that takes no writes can be listened to; what was lost is unknown.
+            with suppress(*self._refusals):
+                self._join_epoch()
             found = self._fetched(names, after)
+            found = found._replace(epoch=found.epoch or NO_EPOCH)
             certain = not server or found.server == self._server()
             found = found._replace(known=certain)
         if position and (position.epoch != found.epoch or position.number > found.head):

@@ -271,10 +271,23 @@ def stream_template_string(source: str, **context: Any) -> TemplateStream:
     return _stream(current_app.jinja_env.from_string(source), context)
 
 
+def _add_template_context(app: Flask, context: dict[str, Any]) -> None:
+    """Add what context processors give; what the view passes comes first.
+
+    ``Flask.update_template_context`` has another signature from version to version.
+    """
+    passed = context.copy()
+    blueprints = reversed(request.blueprints) if has_request_context() else ()
+    for name in (None, *blueprints):
+        for processor in app.template_context_processors.get(name, ()):
+            context.update(app.ensure_sync(processor)())
+    context.update(passed)
+
+
 def _stream(template: Template, context: dict[str, Any]) -> TemplateStream:
     get_state()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    app.update_template_context(context)
+    _add_template_context(app, context)
     values = {"template": template, "context": context}
     before_render_template.send(app, _async_wrapper=app.ensure_sync, **values)
 

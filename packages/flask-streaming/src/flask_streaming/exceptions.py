@@ -48,3 +48,10 @@ class ClientDisconnected(StreamingError, ConnectionResetError):  # noqa: N818 - 
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "The client left before the end")
+
+
+class StreamBroken(StreamingError, ConnectionResetError):  # noqa: N818 - an event
+    """A stream failed, was reported, and must not look complete."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "The stream failed")

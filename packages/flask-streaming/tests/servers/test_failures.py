@@ -80,6 +80,19 @@ def test_failure_shows(
     assert result.returncode != 0
 
 
+@pytest.mark.parametrize("kind", ["chunks", "csv"])
+def test_failure_is_logged_once(servers: dict[str, harness.Server], kind: str) -> None:
+    """A stream that fails is one traceback in the log of gunicorn, not two."""
+    direct = servers["direct"]
+    if not direct.name.startswith("gunicorn"):
+        pytest.skip("other servers log what a stream raises, and must be told")
+    before = direct.log().count("Traceback")
+    curl(f"{direct.url}/fail/{kind}")
+    curl(f"{direct.url}/fail/{kind}", "--http1.0")
+    counts(direct)
+    assert direct.log().count("Traceback") == before + 2
+
+
 @pytest.mark.parametrize("option", ["--debug", "--without-threads"])
 def test_failure_shows_in_development(option: str) -> None:
     """Neither the debugger nor a server of one thread makes a part look whole."""
