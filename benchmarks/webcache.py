@@ -40,6 +40,7 @@ from flask import Flask
 from flask import Response
 
 from flask_webcache import Config
+from flask_webcache import MemoryCache
 from flask_webcache import WebCache
 
 
@@ -54,7 +55,15 @@ ROUNDS, TURNS = (3, 100) if QUICK else (7, 300)
 #: The very views and requests that a miss of ours runs.
 UNCACHED = "bare Flask at a miss"
 LIMITS = ("bare WSGI", "bare Flask", UNCACHED)
-OURS = ("hit", "304", "Vary hit", "miss", "fast hit", "fast 304", "fast Vary hit")
+OURS = (
+    "hit", "304", "Vary hit", "miss", "miss with ETag", "fast hit", "fast 304",
+    "fast Vary hit",
+)  # fmt: skip
+#: What each may cost at most, to the bare view.
+BARS = {
+    "fast hit": 0.11, "fast 304": 0.12, "fast Vary hit": 0.16, "hit": 1.25,
+    "Vary hit": 1.30, "304": 1.30, "miss with ETag": 1.8,
+}  # fmt: skip
 PEER = ("Flask-Caching hit", "Flask-Caching miss")
 
 
@@ -141,7 +150,9 @@ def peer_app(body: bytes, url: str) -> Any:
 Prepared = tuple[Any, Callable[[], dict[str, Any]]]
 
 
-def prepared(case: str, body: bytes, url: str) -> Prepared:
+def prepared(
+    case: str, body: bytes, url: str, cache: MemoryCache | None = None
+) -> Prepared:
     """Set a case up."""
     counter = iter(range(10**9))
     if case == "bare WSGI":
@@ -151,12 +162,14 @@ def prepared(case: str, body: bytes, url: str) -> Prepared:
     if case.startswith("Flask-Caching"):
         app = peer_app(body, url)
     else:
-        vary = {"Vary": "Accept-Encoding"} if "Vary" in case else {}
-        app = flask_app(body, **{"Cache-Control": "max-age=300"}, **vary)
+        more = {"Vary": "Accept-Encoding"} if "Vary" in case else {}
+        if case == "miss with ETag":
+            more = {"ETag": '"of the view"'}
+        app = flask_app(body, **{"Cache-Control": "max-age=300"}, **more)
         prefix = f"{time.time_ns()}:"
         config = Config(url=url, key_prefix=prefix)
         if case != UNCACHED:
-            WebCache(app, config=config, fast="fast" in case)
+            WebCache(app, cache=cache, config=config, fast="fast" in case)
     if "miss" in case:
         return app, lambda: environ(f"/page/{next(counter)}")
     etag = dict(answer(app, environ("/page"))).get("ETag", "")
@@ -193,7 +206,7 @@ def backends() -> Iterator[dict[str, str]]:
         memcached = stack.enter_context(harness.memcached())
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         yield {
-            "SimpleCache": "simple://",
+            "memory": "simple://",
             "FileSystemCache": f"file://{folder}/cache",
             "Redis": redis.url,
             "Memcached": f"memcached://{memcached.address}",
@@ -249,16 +262,60 @@ def instructions() -> None:
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = dict(zip(cases(), pool.map(count, cases()), strict=True))
+    bare = {case: UNCACHED if "miss" in case else "bare Flask" for case in counts}
     rows = [
-        [case, str(number), f"{number / counts['bare Flask']:.3f}"]
+        [case, str(number), f"{number / counts[bare[case]]:.3f}", bar(case)]
         for case, number in counts.items()
     ]
-    columns = ["request", "instructions", "to bare Flask"]
-    table("Instructions of one request of 1 KiB on SimpleCache", columns, rows)
+    columns = ["request", "instructions", "to bare Flask", "at most"]
+    table("Instructions of one request of 1 KiB in memory", columns, rows)
+    rows = [[str(size), str(number)] for size, number in full_stores().items()]
+    table("Instructions of a miss on a full store", ["items", "instructions"], rows)
+
+
+def bar(case: str) -> str:
+    return f"{BARS[case]:.2f}" if case in BARS else ""
+
+
+def full_stores() -> dict[int, int]:
+    """Return the instructions of a miss on a full store of each size."""
+    sizes = (100, 100_000)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        cases = [f"miss on {size} items" for size in sizes]
+        return dict(zip(sizes, pool.map(count, cases), strict=True))
+
+
+def round_trips() -> None:
+    """Print how many commands Redis got for one hit."""
+    import redis
+
+    rows = []
+    with harness.redis_server() as server, redis.Redis.from_url(server.url) as client:
+        for case in ("hit", "Vary hit", "304", "fast hit", "fast Vary hit", "fast 304"):
+            app, make = prepared(case, b"x", server.url)
+            answer(app, make())
+
+            def commands() -> int:
+                stats: Any = client.info("commandstats")
+                return sum(
+                    one["calls"] for name, one in stats.items() if "info" not in name
+                )
+
+            before = commands()
+            for _ in range(10):
+                answer(app, make())
+            rows.append([case, f"{(commands() - before) / 10:.1f}"])
+    table("Redis commands of one request", ["request", "commands"], rows)
 
 
 def worker(case: str, number: str) -> None:
-    app, make = prepared(case, b"x" * 1024, "simple://")
+    full = re.fullmatch(r"miss on (\d+) items", case)
+    cache = None
+    if full is not None:
+        size = int(full[1])
+        cache = MemoryCache(max_items=size, max_bytes=10**9)
+        cache.set_many({f"item {number}": b"x" * 1024 for number in range(size)})
+    app, make = prepared(case, b"x" * 1024, "simple://", cache)
     requests = [make() for _ in range(WARM + COUNTED)]
     del requests[int(number) :]
     gc.collect()
@@ -334,9 +391,9 @@ def varnish(port: int) -> Iterator[str]:
 def throughput(app: Path, redis_url: str) -> None:
     variants = {
         "bare Flask": {},
-        "ours, SimpleCache": {"BENCH_CACHE": "simple://"},
+        "ours, memory": {"BENCH_CACHE": "simple://"},
         "ours, Redis": {"BENCH_CACHE": redis_url},
-        "ours, SimpleCache, fast": {"BENCH_CACHE": "simple://", "BENCH_FAST": "1"},
+        "ours, memory, fast": {"BENCH_CACHE": "simple://", "BENCH_FAST": "1"},
         "ours, Redis, fast": {"BENCH_CACHE": redis_url, "BENCH_FAST": "1"},
     }
     found = {}
@@ -397,6 +454,7 @@ def main() -> None:
     one_request()
     if "--instructions" in sys.argv:
         instructions()
+    round_trips()
     with tempfile.TemporaryDirectory() as folder, harness.redis_server() as redis:
         app = Path(folder, "bench_app.py")
         app.write_text(APP.format(folder=str(HERE.parent)))
