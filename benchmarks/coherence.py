@@ -21,10 +21,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(HERE / "tests"), str(HERE / "packages/flask-webcache/tests")]
 
-import coherence  # noqa: E402 - the package's tests, which are not installed
+import versions  # noqa: E402 - the package's tests, which are not installed
 
 
-ROWS: tuple[tuple[coherence.Backend, coherence.Fault], ...] = (
+ROWS: tuple[tuple[versions.Backend, versions.Fault], ...] = (
     ("memory", "none"), ("files", "none"), ("redis", "none"), ("redis", "deletions"),
     ("redis", "replays"), ("redis", "pauses"), ("redis", "restarts"), ("redis", "full"),
 )  # fmt: skip
@@ -43,7 +43,7 @@ def main() -> None:
             if chosen and f"{backend}-{by}-{fault}" not in chosen:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                found = coherence.run(
+                found = versions.run(
                     backend, fault, Path(folder), *(seconds or [60.0]), fast=fast,
                     reads=0 if seconds else READS,
                 )  # fmt: skip

@@ -25,7 +25,7 @@ from typing import Literal
 import harness
 
 
-APP = Path(__file__).parent / "servers" / "coherence_app.py"
+APP = Path(__file__).parent / "servers" / "versions_app.py"
 PAGES = 6
 Backend = Literal["memory", "files", "redis"]
 Fault = Literal["none", "deletions", "replays", "pauses", "restarts", "full"]
