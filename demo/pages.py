@@ -21,6 +21,7 @@ from flask import current_app
 from flask import redirect
 from flask import render_template
 from flask import request
+from flask import session
 from flask import url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.exceptions import HTTPException
@@ -149,13 +150,15 @@ def direct() -> str:
         provider = cast(S3Store, store.Provider())
         done = url_for(".uploaded_directly", _external=True)
         allowed = provider.presign_post(name, redirect=done)
+        session["direct"] = str(allowed.file)
     return render_template("direct.html", name=name, allowed=allowed)
 
 
 @pages.get("/direct/done")
 def uploaded_directly() -> WerkzeugResponse:
     """Take note of a file that S3 has, when it sends the browser back."""
-    record(f"{request.args.get('key', 'a file')} was uploaded directly")
+    file = cast(S3Store, store.Provider()).confirm(session.pop("direct", ""))
+    record(f"{file} was uploaded directly")
     webcache.purge(url_for(".gallery", _external=True))
     return redirect(url_for(".gallery"), 303)
 

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from http.server import BaseHTTPRequestHandler
@@ -31,6 +32,8 @@ class FaultyServer:
     server: S3Server
     port: int
     fault: Fault = lambda method, path: None
+    #: What a policy refuses by the headers.
+    refuse: Callable[[str, str, Mapping[str, str]], bool] = lambda *_: False
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def first(self, what: str | int, *, method: str, having: str = "") -> None:
@@ -77,6 +80,8 @@ def make_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             faulty.requests.append((self.command, self.path))
             fault = faulty.fault(self.command, self.path)
+            if faulty.refuse(self.command, self.path, dict(self.headers.items())):
+                fault = 403
             if fault == "drop":
                 return self.hang_up()
             if fault == "wait":
@@ -125,7 +130,8 @@ def make_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
                 )
             self.send_header("Content-Length", str(length))
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
 
         def hang_up(self) -> None:
             """Close the connection without an answer."""

@@ -7,11 +7,13 @@ import hashlib
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flask
 import pytest
 from flask import Flask
+from werkzeug.datastructures import FileStorage
 
 from flask_store import FileWrapper
 from flask_store import NoFileError
@@ -78,7 +80,9 @@ def test_files(app: Flask) -> None:
     store = Store(app)
     body = {"picture": (io.BytesIO(b"x"), "me.png")}
     with app.test_request_context(method="POST", data=body):
-        names = run("provider = ", store=store, request=flask.request)
+        # Not both of one request.
+        made = SimpleNamespace(files=flask.request.files, stream=io.BytesIO(b"x"))
+        names = run("provider = ", store=store, request=made)
     assert str(names["file"]) == "avatars/42/me.png"
     assert str(names["picture"]) == "avatars/42/me.png"
 
@@ -163,6 +167,44 @@ def test_s3(app: Flask) -> None:
         assert store.Provider().absolute_url("a.png") == (
             "https://your-bucket.s3.eu-central-1.amazonaws.com/a.png"
         )
+
+
+def test_confirm(app: Flask) -> None:
+    """Nothing is confirmed that was not uploaded."""
+    confirmed = []
+
+    class Confirming(MemoryStore):
+        def confirm(self, name: str) -> str:
+            confirmed.append(name)
+            return name
+
+    class Stores:
+        def Provider(self) -> Confirming:  # noqa: N802 - as ours
+            return Confirming()
+
+    names = run(
+        '@app.post("/direct/done")',
+        app=app,
+        store=Stores(),
+        session={"upload": "a.png"},
+    )
+    assert names["direct_done"]() == {"name": "a.png"}
+    assert confirmed == ["a.png"]
+
+
+def test_several_stores(tmp_path: Path) -> None:
+    """The stores of the sample start, and keep files."""
+    pytest.importorskip("boto3")
+    app = Flask(__name__, instance_path=str(tmp_path))
+    code = sample('app.config["STORES"]').replace("/srv/private", str(tmp_path / "p"))
+    store = Store()
+    names: dict[str, Any] = {"app": app, "store": store, "__name__": "readme"}
+    app.secret_key = "secret"
+    exec(code, names)
+    store.init_app(app)
+    with app.app_context():
+        file = names["keep"](FileStorage(io.BytesIO(b"x"), "a.png"))
+    assert (str(file), file.store) == ("scans/a.png", "private")
 
 
 def test_signals(app: Flask, caplog: pytest.LogCaptureFixture) -> None:

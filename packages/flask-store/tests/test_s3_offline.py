@@ -77,7 +77,7 @@ def test_client(config: dict[str, Any], checksum: str, signing: bool | None) -> 
     made = client.meta.config
     assert made.request_checksum_calculation == checksum
     assert made.s3.get("payload_signing_enabled") is signing
-    assert (made.connect_timeout, made.read_timeout) == (10.0, 10.0)
+    assert (made.connect_timeout, made.read_timeout) == (5.0, 5.0)
     assert made.retries["total_max_attempts"] == 3
     assert made.max_pool_connections == 7
 

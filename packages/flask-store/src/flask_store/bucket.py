@@ -8,10 +8,12 @@ import math
 import os
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -46,6 +48,7 @@ LARGEST_PUT = 5 * 1024 * MIB
 MARK = "flask-store"
 TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 ABSENT = {"NoSuchKey", "404", "NotFound"}
+FORBIDDEN = {"403", "Forbidden", "AccessDenied"}
 BUSY = {"RequestTimeout", "SlowDown", "Throttling", "RequestTimeTooSkewed"}
 
 
@@ -57,7 +60,8 @@ class Bucket:
         self.name = config.s3_bucket
         self._lock = threading.Lock()
         self._clients: dict[tuple[int, int], Any] = {}
-        self._dialect: Dialect | None = None
+        self._probing = threading.Lock()
+        self._dialect: Future[Dialect] | None = None
 
     @property
     def client(self) -> Any:
@@ -75,9 +79,18 @@ class Bucket:
     @property
     def dialect(self) -> Dialect:
         """How far the server keeps two saves from one name."""
-        if self._dialect is None:
-            self._dialect = self._find_dialect()
-        return self._dialect
+        with self._probing:
+            found, first = self._dialect, self._dialect is None
+            if found is None:
+                found = self._dialect = Future()
+        if first:
+            try:
+                found.set_result(self._find_dialect())
+            except BaseException as error:  # noqa: BLE001 - it is raised below
+                # Those who wait share the error; who comes later tries again.
+                self._dialect = None
+                found.set_exception(error)
+        return found.result()
 
     def _find_dialect(self) -> Dialect:
         if self.config.s3_conditional == "always":
@@ -88,7 +101,18 @@ class Bucket:
         if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
             return Dialect.ATOMIC
         with failing_as("try", "a conditional write"):
-            return probe(self.client, str(self.name), self.config.path or "")
+            return self.probe()
+
+    def probe(self) -> Dialect:
+        """Find out how the server keeps names apart."""
+        prefix = self.config.path or ""
+        return probe(self.client, str(self.name), prefix, self.common)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every object is sent with, whichever it is."""
+        acl = {"ACL": self.config.s3_acl} if self.config.s3_acl else {}
+        return {**acl, **self.config.s3_object_parameters}
 
     def keeps_names(self, size: int) -> bool:
         """Tell whether the server lets only one of several saves have a name."""
@@ -124,8 +148,8 @@ class Bucket:
 
         def write() -> bool:
             if in_parts:
-                return self._put_parts(arguments, body, size, only)
-            self.client.put_object(Body=body, ContentLength=size, **arguments, **only)
+                return self.put_parts(arguments, body, size, only)
+            self.put(arguments, body, size, **only)
             return True
 
         return self.unless_taken(write, key, mark)
@@ -151,15 +175,20 @@ class Bucket:
         return {
             "Bucket": self.name,
             "Key": key,
-            **({"ACL": self.config.s3_acl} if self.config.s3_acl else {}),
-            **self.config.s3_object_parameters,
+            **self.common,
             **{key.replace("-", ""): value for key, value in headers.items()},
             "Metadata": {MARK: mark, **to_metadata(attributes)},
         }
 
-    def _put_parts(
+    def put(
+        self, arguments: Mapping[str, Any], body: IO[bytes], size: int, **only: str
+    ) -> None:
+        """Send an object in one request."""
+        self.client.put_object(Body=body, ContentLength=size, **arguments, **only)
+
+    def put_parts(
         self,
-        arguments: dict[str, Any],
+        arguments: Mapping[str, Any],
         body: IO[bytes],
         size: int,
         only: dict[str, str],
@@ -167,7 +196,7 @@ class Bucket:
         """Send a large object in parts, one of which is in memory at a time."""
         where = {"Bucket": self.name, "Key": arguments["Key"]}
         # Better known before the bytes are sent than after.
-        if only and self.head(where["Key"]) is not None:
+        if only and self.look(where["Key"]) is not None:
             return False
         upload = self.client.create_multipart_upload(**arguments)
         where["UploadId"] = upload["UploadId"]
@@ -189,8 +218,20 @@ class Bucket:
         return True
 
     def _is_ours(self, key: str, mark: str) -> bool:
-        found = self.head(key)
+        found = self.look(key)
         return found is not None and found["Metadata"].get(MARK) == mark
+
+    def look(self, key: str) -> Mapping[str, Any] | None:
+        """Return what S3 lets us know of an object, or None.
+
+        Without permission to list the bucket, one that is missing looks forbidden.
+        """
+        try:
+            return self.head(key)
+        except _client_error() as error:
+            if _code(error) in FORBIDDEN:
+                return None
+            raise
 
     def head(self, key: str) -> Mapping[str, Any] | None:
         """Return what S3 knows of an object, or None where there is none."""
@@ -223,6 +264,24 @@ class Bucket:
             # Without keys botocore stumbles here.
             raise NoCredentialsError from error
         return signed
+
+    def promote(
+        self, source: str, key: str, etag: str, attributes: Attributes, name: str
+    ) -> None:
+        """Copy an object within the bucket, if it is still the one that was seen.
+
+        :param etag: the object's, as it was seen.
+        """
+        self.client.copy_object(
+            CopySource={"Bucket": self.name, "Key": source},
+            CopySourceIfMatch=etag,
+            MetadataDirective="REPLACE",
+            **self.arguments(key, uuid.uuid4().hex, attributes, name),
+        )
+
+    def delete_one(self, key: str) -> None:
+        """Delete an object; it is no error when there is none."""
+        self.client.delete_object(Bucket=self.name, Key=key)
 
     def unfinished(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         """Yield the multipart uploads that nobody goes on with any more."""
@@ -288,11 +347,11 @@ class ObjectReader(io.RawIOBase):
     def _request(self) -> Any:
         wanted: dict[str, str] = {}
         if self._position:
-            wanted = {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
+            wanted = {"Range": f"bytes={self._position}-", "IfMatch": self.etag}
         answer = self._bucket.client.get_object(
             Bucket=self._bucket.name, Key=self._key, **wanted
         )
-        self._etag: str = answer["ETag"]
+        self.etag: str = answer["ETag"]
         self._left: int = answer["ContentLength"]
         self._body = answer["Body"]
         return self._body
@@ -400,7 +459,10 @@ def failing_as(action: str, name: str) -> Iterator[None]:
     except _client_error() as error:
         if _code(error) in ABSENT and action != "save":
             raise NotFoundError(name) from error
-        raise BackendError(action, name, f"S3 said {_code(error)}") from error
+        reason = f"S3 said {_code(error)}"
+        if _code(error) in FORBIDDEN and action == "find":
+            reason += "; without s3:ListBucket, so does it of what is missing"
+        raise BackendError(action, name, reason) from error
     except BotoCoreError as error:
         raise BackendError(action, name, str(error)) from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -53,13 +55,36 @@ class Watched:
         return getattr(self._file, name)
 
 
-group = StoreGroup("store", help="Look after stored files.")
+CHOSEN = "flask_store.store"
+
+
+@click.group("store", cls=StoreGroup)
+@click.option("--store", help="The name of a store in STORES.")
+@click.pass_context
+def group(ctx: click.Context, store: str | None) -> None:
+    """Look after stored files."""
+    ctx.meta[CHOSEN] = store
+
+
 group.add_command(uploads)
 
 
 def _provider() -> BaseStore:
-    provider: BaseStore = current_app.extensions["store"].provider
+    """Return the provider of the store that was chosen, or of the default one."""
+    provider: BaseStore = current_app.extensions["store"].of(_chosen() or "default")
     return provider
+
+
+def _providers() -> Sequence[BaseStore]:
+    """Return the provider of the store that was chosen, or all."""
+    if _chosen():
+        return [_provider()]
+    return list(current_app.extensions["store"].providers.values())
+
+
+def _chosen() -> str | None:
+    chosen: str | None = click.get_current_context().meta.get(CHOSEN)
+    return chosen
 
 
 @group.command()
@@ -106,11 +131,19 @@ def get(name: str, target: Path | None) -> None:
         file.open() as source,
         click.progressbar(length=file.size, label=file.filename) as bar,
     ):
+        made = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            with path.open("xb") as sink:
-                while data := source.read(CHUNK):
-                    sink.write(data)
-                    bar.update(len(data))
+            with path.open("xb"), made.open("xb") as sink:
+                try:
+                    while data := source.read(CHUNK):
+                        sink.write(data)
+                        bar.update(len(data))
+                    made.replace(path)
+                except BaseException:
+                    # Half a file is none.
+                    made.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+                    raise
         except FileExistsError as error:
             raise click.ClickException(f"{path} is there already") from error
 
@@ -147,15 +180,14 @@ def _await(provider: BaseStore, names: set[str]) -> None:
 @click.option("--timeout", type=float, help="Stop after so many seconds.")
 def resume(timeout: float | None) -> None:
     """Send now what waits in the spool, and what has failed."""
-    provider = _provider()
     end = None if timeout is None else time.monotonic() + timeout
-    jobs = provider.pending()
-    with click.progressbar(jobs, label=f"{len(jobs)} to send") as bar:
-        for job in bar:
+    waiting = [(it, job) for it in _providers() for job in it.pending()]
+    with click.progressbar(waiting, label=f"{len(waiting)} to send") as bar:
+        for provider, job in bar:
             if end is not None and time.monotonic() >= end:
                 break
             provider.deliver(job.id)
-    left = provider.pending()
+    left = [job for provider in _providers() for job in provider.pending()]
     for job in left:
         click.echo(f"{job.name}: {job.error or job.state}", err=True)
     if left:
@@ -206,6 +238,9 @@ def _failed(provider: BaseStore) -> list[str]:
 @click.option("--clean", is_flag=True, help="Remove what killed processes left.")
 def check(clean: bool) -> None:
     """Try the store out, and tell what it can do and what was left behind."""
-    with closing(_provider().check(clean=clean)) as findings:
-        for finding in findings:
-            click.echo(finding)
+    providers = _providers()
+    for provider in providers:
+        label = f"{provider.config.store}: " if len(providers) > 1 else ""
+        with closing(provider.check(clean=clean)) as findings:
+            for finding in findings:
+                click.echo(f"{label}{finding}")

@@ -166,7 +166,7 @@ class Config:
     s3_multipart_threshold: int = _key(
         64 * MIB, _at_least(5 * MIB), "set a number of bytes, 5 MiB or more"
     )
-    s3_timeout: float = _key(10.0, _at_least(0.1), "set seconds, 0.1 or more")
+    s3_timeout: float = _key(5.0, _at_least(0.1), "set seconds, 0.1 or more")
     s3_attempts: int = _key(3, _at_least(1), "set how often to try, 1 or more")
     s3_pool_size: int = _key(32, _at_least(1), "set a number of connections")
     s3_object_parameters: dict[str, Any] = field(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,16 +18,18 @@ from flask import abort
 from flask import current_app
 from flask import request
 from flask import send_file
-from werkzeug.utils import import_string
 
 from flask_store import serving
 from flask_store._parts import SpoolingMixin
+from flask_store._stores import DEFAULT
+from flask_store._stores import check_required
+from flask_store._stores import check_territories
+from flask_store._stores import named_stores
+from flask_store._stores import provider_class
 from flask_store.cli import group
 from flask_store.config import Config
 from flask_store.exceptions import BackendError
-from flask_store.exceptions import ConfigError
 from flask_store.exceptions import InvalidNameError
-from flask_store.exceptions import NotConfiguredError
 from flask_store.exceptions import NotFoundError
 from flask_store.exceptions import SetupError
 from flask_store.file_wrapper import FileWrapper
@@ -46,27 +50,44 @@ class _State:
     """What one app has of a store."""
 
     config: Config
+    #: The default store's.
     provider: BaseStore
+    providers: Mapping[str, BaseStore]
+
+    def of(self, store: str) -> BaseStore:
+        """Return the provider of a store.
+
+        :raises SetupError: where there is none of that name.
+        """
+        try:
+            return self.providers[store]
+        except KeyError:
+            near = difflib.get_close_matches(store, self.providers, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "add it to STORES"
+            raise SetupError(f"there is no store {store!r}; {hint}") from None
 
 
-def Provider(destination: str | None = None) -> BaseStore:  # noqa: N802 - documented
+def Provider(  # noqa: N802 - documented
+    destination: str | None = None, *, store: str = DEFAULT
+) -> BaseStore:
     """Return the current app's provider.
 
     :param destination: a folder in the store; by default its root.
-    :raises SetupError: where the app has no store.
+    :param store: the name of a store in ``STORES``.
+    :raises SetupError: where the app has no such store.
     """
-    provider = _state(current_app).provider
+    provider = _state(current_app).of(store)
     return provider.within(destination) if destination else provider
 
 
-def deliver(store: str, job_id: str) -> None:  # noqa: ARG001
+def deliver(store: str, job_id: str) -> None:
     """Send an upload that waits; for the workers of a queue, in an app context.
 
     :param store: the name of the store, as the queue was given it.
     :param job_id: the id of the upload.
     :raises BackendError: where it has to be tried again later.
     """
-    provider = _state(current_app).provider
+    provider = _state(current_app).of(store)
     if provider.deliver(job_id) is not None:
         error = next((it.error for it in provider.pending() if it.id == job_id), "")
         raise BackendError("send", job_id, error or "another process sends it")
@@ -106,33 +127,52 @@ class Store:
         self.set_provider_defaults(app)
         config = Config.from_mapping(app.config)
         self.check_config(app)
-        provider = self.provider(app)(config=config)
-        app.extensions["store"] = _State(config, provider)
-        if provider.register_route:
-            self.register_route(app)
-        if self.spool and provider.can_spool:
+        default = self.provider(app)(config=config)
+        providers = {DEFAULT: default, **named_stores(app)}
+        check_territories(providers)
+        for provider in providers.values():
+            check_private(provider)
+        app.extensions["store"] = _State(config, default, providers)
+        for provider in providers.values():
+            self._set_up(app, provider)
+        spooling = [it for it in providers.values() if it.can_spool]
+        if self.spool and spooling:
             bases = (SpoolingMixin, app.request_class)
-            spooling = type("SpoolingRequest", bases, {"flask_store": provider})
-            app.request_class = spooling
+            made = type("SpoolingRequest", bases, {"flask_store": spooling[0]})
+            app.request_class = made
+        app.cli.add_command(group)
+
+    def _set_up(self, app: Flask, provider: BaseStore) -> None:
+        name = provider.config.store
+        if provider.register_route:
+            if name == DEFAULT:
+                self.register_route(app)
+            else:
+                rule = f"{provider.config.url_prefix}/<path:name>"
+                view = functools.partial(_serve, store=name)
+                app.add_url_rule(rule, f"{ENDPOINT}-{name}", view)
         if provider.background:
             provider.on_end = functools.partial(_tell, app)
             provider.enqueue = self.enqueue
             app.before_request(provider.start)
-        app.cli.add_command(group)
 
     def start(self, app: Flask) -> None:
         """Start to send what waits, in a process of the server, before any request.
 
         Each process starts with its first request by itself.
         """
-        _state(app).provider.start()
+        for provider in _state(app).providers.values():
+            provider.start()
 
-    def Provider(self, destination: str | None = None) -> BaseStore:  # noqa: N802
+    def Provider(  # noqa: N802 - documented
+        self, destination: str | None = None, *, store: str = DEFAULT
+    ) -> BaseStore:
         """Return the current app's provider.
 
         :param destination: a folder in the store; by default its root.
+        :param store: the name of a store in ``STORES``.
         """
-        return Provider(destination)
+        return Provider(destination, store=store)
 
     def tus(
         self,
@@ -183,11 +223,7 @@ class Store:
 
         :raises ImportError: where the module or the class is not there.
         """
-        name = Config.from_mapping(app.config).provider
-        found = import_string(name)
-        if not (isinstance(found, type) and issubclass(found, BaseStore)):
-            raise ConfigError("STORE_PROVIDER", name, "set the name of a provider")
-        return found
+        return provider_class(Config.from_mapping(app.config).provider)
 
     def set_provider_defaults(self, app: Flask) -> None:
         """Set in ``app.config`` what the provider takes for granted."""
@@ -198,11 +234,7 @@ class Store:
 
         :raises NotConfiguredError: for the first that is missing.
         """
-        provider = self.provider(app)
-        for key in provider.REQUIRED_CONFIGURATION:
-            if not app.config.get(key):
-                remedy = f"set it, as {provider.__name__} needs it"
-                raise NotConfiguredError(key, app.config.get(key), remedy)
+        check_required(self.provider(app), app.config)
 
     def register_route(self, app: Flask) -> None:
         """Let the app serve the files under ``STORE_URL_PREFIX``."""
@@ -228,12 +260,20 @@ def _tell(app: Flask, file: FileWrapper, error: Exception | None) -> None:
             upload_failed.send(app, file=file, error=error)
 
 
-def _serve(name: str) -> Response:
+def check_private(provider: BaseStore) -> None:
+    """Check that a private store, whose files the app serves, can sign URLs.
+
+    :raises ConfigError: where the app has no ``SECRET_KEY``.
+    """
+    if provider.register_route and provider.config.private:
+        _ = provider.signer
+
+
+def _serve(name: str, store: str = DEFAULT) -> Response:
     """Send a stored file as what it is, never as a page of the site."""
-    state = _state(current_app)
-    provider = state.provider
+    provider = _state(current_app).of(store)
     download_name = request.args.get("download_name")
-    if (state.config.private or download_name) and not provider.signer.verify(
+    if (provider.config.private or download_name) and not provider.signer.verify(
         name,
         request.args.get("expires", ""),
         request.args.get("signature", ""),

@@ -35,6 +35,21 @@ class FileWrapper:
         """Return the relative path."""
         return self.name
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same file of the same store."""
+        if not isinstance(other, FileWrapper):
+            return NotImplemented
+        return (self.name, self.provider.config) == (other.name, other.provider.config)
+
+    def __hash__(self) -> int:
+        """Return what equal files share."""
+        return hash((self.name, self.store))
+
+    @property
+    def store(self) -> str:
+        """The name of its store."""
+        return self.provider.config.store
+
     @property
     def filename(self) -> str:
         """The name without its folder."""

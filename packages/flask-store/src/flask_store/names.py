@@ -81,6 +81,15 @@ def check(path: str) -> str:
     return path
 
 
+def is_valid(path: str) -> bool:
+    """Return whether a file of a store can have a path as its name."""
+    try:
+        check(path)
+    except InvalidNameError:
+        return False
+    return True
+
+
 def unique(path: str) -> str:
     """Return a path with a short UUID before its extension, in the same folder."""
     folder, slash, name = path.rpartition("/")

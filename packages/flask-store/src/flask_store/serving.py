@@ -26,15 +26,21 @@ def headers(attributes: Attributes) -> dict[str, str]:
     return made
 
 
+#: Digits of a Unix time; Python refuses to read thousands of them.
+LONGEST_TIME = 20
+
+
 class UrlSigner:
     """Sign names with the time at which their URLs end.
 
     :param keys: the secret keys, the current one last.
+    :param store: the name of the store, whose URLs open no other's files.
     """
 
-    def __init__(self, keys: tuple[str | bytes, ...]) -> None:
+    def __init__(self, keys: tuple[str | bytes, ...], store: str = "default") -> None:
         secrets = [key.encode() if isinstance(key, str) else key for key in keys]
-        self._signer = Signer(secrets, salt="flask-store", key_derivation="hmac")
+        salt = "flask-store" if store == "default" else f"flask-store/{store}"
+        self._signer = Signer(secrets, salt=salt, key_derivation="hmac")
 
     def sign(self, name: str, ends: int, download_name: str | None = None) -> str:
         """Return the signature of a name.
@@ -54,7 +60,8 @@ class UrlSigner:
         download_name: str | None = None,
     ) -> bool:
         """Return whether a signature fits and has not ended."""
-        if not (ends.isascii() and ends.isdecimal() and int(ends) > now):
+        digits = ends.isascii() and ends.isdecimal() and len(ends) <= LONGEST_TIME
+        if not digits or int(ends) <= now:
             return False
         value = _signed(name, ends, download_name)
         return self._signer.verify_signature(value, signature)

@@ -104,7 +104,7 @@ def ends(app: Flask) -> Iterator[list[tuple[str, Exception | None]]]:
 
 def stored(config: dict[str, Any]) -> dict[str, bytes]:
     """Return what is in the bucket."""
-    store = S3Store(config=Config.from_mapping(config))
+    store = S3Store(config=Config.from_mapping({**config, "STORE_S3_TIMEOUT": WAIT}))
     contents = {}
     for file in store.list():
         with file.open() as stream:
@@ -672,3 +672,21 @@ def check_place(label: str, place: dict[str, Any], log: str) -> None:
     # A kill between the acknowledgement and the line leaves a file that nobody knows.
     assert all(data.startswith(f"{label}-".encode()) for data in found.values())
     assert len(saved) >= 50
+
+
+def test_prefix_of_what_waits(
+    faulty: harness.FaultyServer, provider: S3GeventStore, config: dict[str, Any]
+) -> None:
+    """Deleting by prefix takes what waits along, and pages show it."""
+    provider.save(io.BytesIO(b"x"), "in/sent.txt")
+    assert provider.wait(WAIT)
+    faulty.fault = lambda method, path: 503 if method == "PUT" else None
+    waiting = provider.save(io.BytesIO(b"x"), "in/waits.txt")
+    other = provider.save(io.BytesIO(b"x"), "other.txt")
+    page = provider.page("in/")
+    assert len(page.files) == 2
+    assert str(waiting) in {str(file) for file in page.files}
+    assert provider.delete_prefix("in/") == 2
+    faulty.fault = lambda method, path: None
+    until(lambda: not provider.pending(), "they do not end")
+    assert stored(config) == {str(other): b"x"}

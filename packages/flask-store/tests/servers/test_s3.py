@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -23,6 +25,9 @@ import pytest
 
 import harness
 from flask_store import BackendError
+from flask_store import Incoming
+from flask_store import NotFoundError
+from flask_store import RefusedError
 from flask_store import bucket as bucket_module
 from flask_store.config import MIB
 from flask_store.config import Config
@@ -139,7 +144,8 @@ def test_which_names_are_safe(
 ) -> None:
     """What is too large for one request is not safe where only those are."""
     store = make(config)
-    store.bucket._dialect = dialect
+    store.bucket._dialect = Future()
+    store.bucket._dialect.set_result(dialect)
     assert store.bucket.keeps_names(size) is keeps
 
 
@@ -505,13 +511,23 @@ def test_direct_upload(kind: str, request: pytest.FixtureRequest) -> None:
         changed = {**upload.fields, name: value}
         assert post_form(upload.url, changed, b"x")[0] == 403
     assert not upload.file.exists()
+    with pytest.raises(NotFoundError, match="is not in the store"):
+        store.confirm(str(upload.file))
     assert post_form(upload.url, upload.fields, b"<p>")[0] == 204
-    assert upload.file.exists()
+    assert not upload.file.exists()
+    assert list(store.list()) == []
+    assert str(store.confirm(str(upload.file))) == str(upload.file)
+    with upload.file.open() as stream:
+        assert stream.read() == b"<p>"
+    # The form again, with other content: too late.
+    assert post_form(upload.url, upload.fields, b"evil")[0] == 204
+    store.confirm(str(upload.file))
     with upload.file.open() as stream:
         assert stream.read() == b"<p>"
     head = store.bucket.head(store.join(str(upload.file)))
     assert head is not None
-    assert head["ContentType"] == "application/octet-stream"
+    assert head["ContentType"] == "text/html; charset=utf-8"
+    assert head["ContentDisposition"].startswith("attachment")
     assert store.presign_post("a.png").fields["Content-Type"] == "image/png"
 
 
@@ -526,7 +542,161 @@ def test_direct_upload_redirects(kind: str, request: pytest.FixtureRequest) -> N
         place = urlsplit(answer.headers["Location"])
     assert place._replace(query="").geturl() == "http://localhost/done"
     assert parse_qs(place.query)["key"] == [upload.fields["key"]]
-    assert upload.file.exists()
+    assert store.confirm(str(upload.file)).exists()
+
+
+def test_confirm_accepts(config: dict[str, Any]) -> None:
+    """The app sees the bytes before the file has its name, and may refuse them."""
+    store = make(config)
+    upload = store.presign_post("a.png")
+    assert post_form(upload.url, upload.fields, b"no image")[0] == 204
+
+    def refuse(incoming: Incoming) -> None:
+        assert incoming.head() == b"no image"
+        raise RefusedError("no image")
+
+    with pytest.raises(RefusedError, match="no image"):
+        store.confirm(str(upload.file), accept=refuse)
+    assert not upload.file.exists()
+
+    def exchange(incoming: Incoming) -> None:
+        assert post_form(upload.url, upload.fields, b"other")[0] == 204
+
+    with pytest.raises(BackendError, match=r"PreconditionFailed|412"):
+        store.confirm(str(upload.file), accept=exchange)
+    assert not upload.file.exists()
+    file = store.confirm(str(upload.file), metadata={"by": "me"})
+    assert file.attributes.metadata == {"by": "me"}
+    assert file.size == 5
+
+
+def test_one_probe(faulty: harness.FaultyServer) -> None:
+    """Sixteen first saves at once make one probe, which fails for all or none."""
+    store = make(faulty.config)
+    with ThreadPoolExecutor(16) as pool:
+        saves = [
+            pool.submit(store.save, io.BytesIO(b"x"), f"{number}.txt")
+            for number in range(16)
+        ]
+        assert len({str(save.result()) for save in saves}) == 16
+    probes = [path for _, path in faulty.requests if ".probe-" in path]
+    assert len({path.partition("?")[0] for path in probes}) == 4
+
+
+def test_missing_bucket_that_is_made(
+    s3_session: harness.S3Server, config: dict[str, Any]
+) -> None:
+    """A bucket that is missing is no answer to how the server keeps names."""
+    bucket = f"later-{uuid.uuid4().hex[:8]}"
+    store = make(config, STORE_S3_BUCKET=bucket)
+    with pytest.raises(BackendError, match="NoSuchBucket"):
+        store.save(io.BytesIO(b"x"), "a.txt")
+    s3_session.client().create_bucket(Bucket=bucket)
+    assert str(store.save(io.BytesIO(b"x"), "a.txt")) == "a.txt"
+    assert store.bucket.dialect is Dialect.ATOMIC
+
+
+def test_required_encryption(faulty: harness.FaultyServer) -> None:
+    """Where a policy asks for a header, the probe, saves and the check send it."""
+    header = "x-amz-server-side-encryption"
+    faulty.refuse = lambda method, path, headers: (
+        (
+            (method == "PUT" and "uploadId" not in path)
+            or (method == "POST" and "uploads" in path.partition("?")[2])
+        )
+        and header not in {name.lower() for name in headers}
+    )
+    more = {"STORE_S3_OBJECT_PARAMETERS": {"ServerSideEncryption": "AES256"}}
+    store = make(faulty.config, **more)
+    assert not any("cannot" in line for line in store.check())
+    for size in (3, LARGE):
+        assert store.save(io.BytesIO(b"x" * size), "a.txt").size == size
+    refused = make(faulty.config, STORE_S3_CONDITIONAL="always")
+    with pytest.raises(BackendError, match="S3 said"):
+        list(refused.check())
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"STORE_S3_OBJECT_PARAMETERS": {"StorageKlass": "X"}}, "Unknown parameter"),
+        ({"STORE_S3_OBJECT_PARAMETERS": {"ACL": "secret"}}, "cannot"),
+    ],
+)
+def test_check_where_saves_fail(
+    config: dict[str, Any], more: dict[str, Any], line: str
+) -> None:
+    """The check fails where a save fails, with the same words."""
+    store = make(config, STORE_S3_CONDITIONAL="always", **more)
+    with pytest.raises(BackendError, match=line):
+        list(store.check())
+    with pytest.raises(BackendError, match=line):
+        store.save(io.BytesIO(b"x"), "a.txt")
+
+
+def test_least_privilege(faulty: harness.FaultyServer) -> None:
+    """Without permission to list or look, saves work and names stay apart."""
+    faulty.fault = lambda method, path: (
+        403 if method == "HEAD" or "list-type" in path else None
+    )
+    store = make(faulty.config, STORE_S3_CONDITIONAL="always")
+    for size in (3, 6 * MIB):
+        names = [
+            str(store.save(io.BytesIO(b"x" * size), f"{size}.txt")) for _ in range(2)
+        ]
+        assert names[0] == f"{size}.txt"
+        assert names[1] != names[0]
+    with pytest.raises(BackendError, match="without s3:ListBucket"):
+        store.exists("a.txt")
+    found = list(store.check())
+    assert any("cannot look for a file that is missing" in line for line in found)
+    assert any("cannot list files" in line for line in found)
+    assert not any("cannot save" in line for line in found)
+
+
+@pytest.mark.timeout(60)
+def test_s3_that_hangs() -> None:
+    """By default an error comes before gunicorn kills the worker."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = {
+            "STORE_S3_BUCKET": "b",
+            "STORE_S3_ACCESS_KEY": "a",
+            "STORE_S3_SECRET_KEY": "b",
+            "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }
+        store = make(config)
+        assert store.bucket.client is not None
+        begun = time.monotonic()
+        with pytest.raises(BackendError, match="Read timeout"):
+            store.save(io.BytesIO(b"x"), "a.txt")
+        assert time.monotonic() - begun < 20
+
+
+def test_cleaning_stays_in_the_path(
+    faulty: harness.FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another tenant's uploads are left alone, and a bucket's without a path."""
+    monkeypatch.setattr(bucket_module, "STALE", timedelta(seconds=-60))
+    path = faulty.config["STORE_PATH"].rstrip("/")
+    store = make(faulty.config, STORE_PATH=path)
+    where = {"Bucket": store.bucket.name, "Key": f"{store.prefix}b/left.bin"}
+    store.bucket.client.create_multipart_upload(**where)
+    assert list(store.check(clean=True))[-1].startswith("0 unfinished uploads")
+    root = make(faulty.config, STORE_PATH=None)
+    assert list(root.check(clean=True))[-1].startswith("without STORE_PATH")
+    theirs = make(faulty.config, STORE_PATH=f"{path}b")
+    assert list(theirs.check(clean=True))[-1].startswith("1 unfinished uploads")
+
+
+def test_every_listed_name_opens(config: dict[str, Any]) -> None:
+    """A key that is no name here is not listed."""
+    store = make(config)
+    store.save(io.BytesIO(b"x"), "a.txt")
+    for key in ("a\\b", "a\u0085b", "x" * 256):
+        store.bucket.client.put_object(
+            Bucket=store.bucket.name, Key=f"{store.prefix}/{key}", Body=b""
+        )
+    assert [str(file) for file in store.list()] == ["a.txt"]
 
 
 def test_hidden_keys_are_not_listed(config: dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ from flask_store import names
 from flask_store._attributes import Attributes
 from flask_store._attributes import SaveOptions
 from flask_store._attributes import usable
+from flask_store._listing import LARGEST_PAGE
+from flask_store._listing import Page
 from flask_store.courier import BUSY_SECONDS
 from flask_store.courier import POLL_SECONDS
 from flask_store.courier import Courier
@@ -168,6 +170,30 @@ class Background(BaseStore):
             super().delete(name)
         else:
             self._hand_over(dropped)
+
+    # What the target does by itself misses what waits.
+
+    def copy(self, name: str, to: str) -> FileWrapper:
+        """Copy a file; one that waits is read from the spool."""
+        waits = self._job(name) is not None
+        return BaseStore.copy(self, name, to) if waits else super().copy(name, to)
+
+    def delete_prefix(self, prefix: str = "") -> int:
+        """Delete all files whose names start with a prefix, also those that wait."""
+        return BaseStore.delete_prefix(self, prefix)
+
+    def page(
+        self,
+        prefix: str = "",
+        *,
+        delimiter: str | None = "/",
+        limit: int = LARGEST_PAGE,
+        after: str | None = None,
+    ) -> Page:
+        """Return a page of a listing, with what waits."""
+        return BaseStore.page(
+            self, prefix, delimiter=delimiter, limit=limit, after=after
+        )
 
     def size(self, name: str) -> int:
         """Return the number of bytes."""

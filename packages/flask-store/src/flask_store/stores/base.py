@@ -89,6 +89,13 @@ class BaseStore:
         other.destination = names.check(destination) if destination else ""
         return other
 
+    def territory(self) -> tuple[str, str] | None:
+        """Return which backend holds the files, and what their places start with.
+
+        None where no other store can have the same.
+        """
+        return None
+
     # What a provider implements.
 
     def save(
@@ -344,7 +351,7 @@ class BaseStore:
         """What signs URLs, with the app's secret key."""
         if not self.config.signing_keys:
             raise ConfigError("SECRET_KEY", None, "set it, as it signs URLs")
-        return UrlSigner(self.config.signing_keys)
+        return UrlSigner(self.config.signing_keys, self.config.store)
 
     def place(
         self,

@@ -79,6 +79,10 @@ class LocalStore(BaseStore):
         path = Path(app.instance_path, "uploads")
         app.config.setdefault("STORE_PATH", str(path))
 
+    def territory(self) -> tuple[str, str]:
+        """Return the folder."""
+        return "disk", os.path.realpath(self.root)
+
     def save(
         self,
         file: FileStorage | IO[bytes] | None,

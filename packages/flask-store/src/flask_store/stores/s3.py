@@ -9,6 +9,7 @@ import io
 import itertools
 import tempfile
 import uuid
+from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -45,7 +46,6 @@ from flask_store.bucket import is_transient
 from flask_store.config import MIB
 from flask_store.config import Config
 from flask_store.dialect import Dialect
-from flask_store.dialect import probe
 from flask_store.exceptions import BackendError
 from flask_store.exceptions import MissingDependencyError
 from flask_store.exceptions import NotConfiguredError
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 READ_SIZE = 256 * 1024
 #: The longest that AWS lets a signature live.
 WEEK = 7 * 24 * 3600
+#: The hidden folder of what browsers uploaded and the app has not confirmed.
+INCOMING = ".incoming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ class S3Store(BaseStore):
             raise NotConfiguredError("STORE_S3_BUCKET", None, "set the bucket's name")
         self.bucket = Bucket(self.config)
         self.prefix = (self.config.path or "").strip("/")
+
+    def territory(self) -> tuple[str, str]:
+        """Return the bucket, and what all keys start with."""
+        return f"{self.config.s3_endpoint_url}/{self.bucket.name}", self.prefix
 
     def save(
         self,
@@ -253,7 +259,8 @@ class S3Store(BaseStore):
         for entry in entries:
             if not _is_hidden(entry["Key"], above):
                 name = entry["Key"].removeprefix(above)
-                yield FileWrapper(root, name, entry["Size"], entry["LastModified"])
+                if names.is_valid(name):
+                    yield FileWrapper(root, name, entry["Size"], entry["LastModified"])
 
     def join(self, *parts: str) -> str:
         """Return a file's key."""
@@ -308,6 +315,8 @@ class S3Store(BaseStore):
     ) -> DirectUpload:
         """Allow a browser to upload one file to S3 itself.
 
+        The file is in the store when the app has called :meth:`confirm`.
+
         :param filename: what the client calls it; what it gets is always unique.
         :param max_size: the most bytes that S3 is to take.
         :param expires: the seconds for which S3 takes it.
@@ -327,28 +336,97 @@ class S3Store(BaseStore):
             fields["success_action_redirect"] = redirect
         with failing_as("sign", name):
             signed = self.bucket.presign_post(
-                self.key(name), fields, max_size, min(int(expires), WEEK)
+                self._incoming(name), fields, max_size, min(int(expires), WEEK)
             )
         return DirectUpload(
             signed["url"], signed["fields"], FileWrapper(self.within(None), name)
         )
 
+    def confirm(self, name: str, **options: Unpack[SaveOptions]) -> FileWrapper:
+        """Accept a file that a browser uploaded by :meth:`presign_post`.
+
+        Until then the file has no name in the store. What the browser's form uploads
+        afterwards cannot change it any more. Confirming twice is no error.
+
+        :param name: the file's name, ``str(upload.file)``.
+        :param options: as for :meth:`save`.
+        :raises NotFoundError: where nothing was uploaded.
+        :raises BackendError: where it was uploaded anew in this moment.
+        """
+        source = self._incoming(self.full_name(name))
+        with failing_as("find", name):
+            if self.bucket.look(self.join(name)) is not None:
+                return self.file(name)
+        raw = ObjectReader(self.bucket, source, name)
+        with io.BufferedReader(raw, READ_SIZE) as body:
+            upload = self.receive(body, self.full_name(name), options)
+            upload = upload.accepted(body, upload.size())
+        full = self.full_name(name)
+        with failing_as("save", name):
+            self.bucket.promote(
+                source, self.key(full), raw.etag, upload.attributes(full), full
+            )
+            self.bucket.delete_one(source)
+        return self.file(name)
+
+    def _incoming(self, full: str) -> str:
+        return self.key(f"{INCOMING}/{full}")
+
     def check(self, *, clean: bool = False) -> Generator[str]:
-        """Tell how the server keeps names apart, and which uploads were left."""
+        """Try each request that the store makes, and find what was left behind.
+
+        :raises BackendError: where files cannot be saved.
+        """
         with failing_as("try", "the bucket"):
-            found = probe(self.bucket.client, str(self.bucket.name), self.prefix)
-            yield f"{self._address()}: If-None-Match is {found.value}"
+            yield f"{self._address()}: If-None-Match is {self.bucket.probe().value}"
+        yield from self._trial()
+        if not self.prefix:
+            yield "without STORE_PATH, drop unfinished uploads by a rule of the bucket"
+            return
+        with failing_as("list", "unfinished uploads"):
             # Uploads that resume have a life of their own.
             resumable = self.key(FOLDER)
             left = [
                 upload
-                for upload in self.bucket.unfinished(self.prefix)
+                for upload in self.bucket.unfinished(f"{self.prefix}/")
                 if not upload["Key"].startswith(resumable)
             ]
             for upload in left if clean else ():
                 self.bucket.abort(upload)
         done = "removed" if clean else "left"
         yield f"{len(left)} unfinished uploads of more than a day {done}"
+
+    def _trial(self) -> Generator[str]:
+        """Save a hidden file as all are saved, and look at it in every way.
+
+        :raises BackendError: where it cannot be saved.
+        """
+        name = f".check-{uuid.uuid4().hex}.txt"
+        key, body = self.key(name), io.BytesIO(b"check")
+        made = self.bucket.arguments(key, "check", Attributes.of(name), name)
+        missing = f"{key}.missing"
+        steps: dict[str, Callable[[], object]] = {
+            "save a file": lambda: self.bucket.put(made, body, 5),
+            "save a file in parts": lambda: self.bucket.put_parts(
+                made, io.BytesIO(b"check"), 5, {}
+            ),
+            "read a file": lambda: self.bucket.client.get_object(
+                Bucket=self.bucket.name, Key=key
+            ),
+            "look for a file that is missing": lambda: self.bucket.head(missing),
+            "list files": lambda: next(self.bucket.list(key), None),
+            "delete a file": lambda: self.bucket.delete_one(key),
+        }
+        failed = None
+        for step, call in steps.items():
+            try:
+                with failing_as(step, name):
+                    call()
+            except BackendError as error:
+                yield f"cannot {step}: {error.reason}"
+                failed = failed or (error if step.startswith("save") else None)
+        if failed is not None:
+            raise failed
 
     def _head(self, name: str) -> Any:
         with failing_as("find", name):

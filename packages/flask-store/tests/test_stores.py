@@ -1,0 +1,208 @@
+"""Several stores in one app."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_store import ConfigError
+from flask_store import Provider
+from flask_store import SetupError
+from flask_store import Store
+from flask_store.stores.local import LocalStore
+
+
+MEMORY = "flask_store.stores.memory.MemoryStore"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """An app with a public and a private store, and one in memory."""
+    app = Flask(__name__, instance_path=str(tmp_path / "instance"))
+    app.config.update(
+        SECRET_KEY="secret",
+        STORE_PATH=str(tmp_path / "public"),
+        STORES={
+            "private": {"PATH": str(tmp_path / "private"), "PRIVATE": True},
+            "memory": {"PROVIDER": MEMORY, "OPTIONS": {"OWN_KEY": 1}},
+        },
+    )
+    return app
+
+
+def test_stores(app: Flask, tmp_path: Path) -> None:
+    """Each store keeps its own files, under its own configuration."""
+    store = Store(app)
+    with app.app_context():
+        public = store.Provider().save(io.BytesIO(b"public"), "a.txt")
+        private = Provider("in", store="private").save(io.BytesIO(b"private"), "a.txt")
+        memory = store.Provider(store="memory")
+        memory.save(io.BytesIO(b"memory"), "a.txt")
+        assert memory.config.other == {"STORE_OWN_KEY": 1}
+        assert [str(it) for it in store.Provider(store="private").list()] == [
+            "in/a.txt"
+        ]
+    assert (tmp_path / "public/a.txt").read_bytes() == b"public"
+    assert (tmp_path / "private/in/a.txt").read_bytes() == b"private"
+    assert (str(private), private.store, public.store) == (
+        "in/a.txt",
+        "private",
+        "default",
+    )
+    assert private.provider.config.private
+    assert not public.provider.config.private
+
+
+def test_serving(app: Flask) -> None:
+    """Each store has its own URLs, and a signature opens one store's file only."""
+    store = Store(app)
+    client = app.test_client()
+    with app.app_context():
+        for name in ("default", "private", "memory"):
+            data = name.encode()
+            store.Provider(store=name).save(io.BytesIO(data), "a.txt")
+        signed = store.Provider(store="private").url("a.txt", expires=60)
+        foreign = store.Provider().url("a.txt", expires=60)
+    query = foreign.partition("?")[2]
+    for url, status, data in (
+        ("/flaskstore/a.txt", 200, b"default"),
+        ("/flaskstore-memory/a.txt", 200, b"memory"),
+        ("/flaskstore-private/a.txt", 403, b""),
+        (signed, 200, b"private"),
+        (f"/flaskstore-private/a.txt?{query}", 403, b""),
+    ):
+        with client.get(url) as response:
+            assert response.status_code == status
+            assert data in {b"", response.data}
+
+
+def test_equal_files(app: Flask) -> None:
+    """Files are equal where the store and the name are."""
+    store = Store(app)
+    with app.app_context():
+        file = store.Provider().file("a.txt")
+        assert file == store.Provider("b").within(None).file("a.txt")
+        assert hash(file) == hash(store.Provider().file("a.txt"))
+        assert file != store.Provider().file("b.txt")
+        assert file != store.Provider(store="private").file("a.txt")
+        assert file != "a.txt"
+
+
+def test_unknown_store(app: Flask) -> None:
+    """A store that is not there is an error that names the nearest."""
+    store = Store(app)
+    with app.app_context():
+        with pytest.raises(SetupError, match="'privat'; did you mean 'private'"):
+            store.Provider(store="privat")
+        with pytest.raises(SetupError, match="'x'; add it to STORES"):
+            store.Provider(store="x")
+
+
+@pytest.mark.parametrize(
+    ("stores", "error"),
+    [
+        (None, "STORES is None: set a mapping"),
+        ({"a b": {}}, r"STORES\['a b'\] is .*name a store with letters"),
+        ({"default": {}}, r"STORES\['default'\] is .*STORE_ keys"),
+        ({"a": None}, r"STORES\['a'\] is None: set a mapping"),
+        ({"a": {"PRIVAT": True}}, r"STORES\['a'\]\['PRIVAT'\].*did you mean 'PRIVATE'"),
+        ({"a": {"ZZZ": 1}}, r"STORES\['a'\]\['ZZZ'\].*put it in 'OPTIONS'"),
+        ({"a": {"FSYNC": 1}}, r"STORES\['a'\]\['FSYNC'\] is 1: set False"),
+        ({"a": {"PATH": "x"}}, r"STORES\['a'\]\['PATH'\] is 'x'.*absolute path"),
+        ({"a": {"PATH": "{public}"}}, "is the place of the store 'default'"),
+        ({"a": {"PATH": "{public}/in"}}, "lies in the place of the store 'default'"),
+        ({"a": {"PATH": "{public}/.."}}, "lies in the place of the store 'a'"),
+        (
+            {"a": {"PATH": "{public}2", "URL_PREFIX": "/flaskstore"}},
+            r"\['URL_PREFIX'\] is '/flaskstore': the store '.*' has it",
+        ),
+        (
+            {"a": {"PROVIDER": "flask_store.stores.s3.S3Store"}},
+            r"STORES\['a'\]\['S3_BUCKET'\] is None: set it",
+        ),
+    ],
+)
+def test_wrong_stores(app: Flask, tmp_path: Path, stores: Any, error: str) -> None:
+    """What is wrong is said at start-up, with its place in the mapping."""
+    for keys in (stores or {}).values():
+        if keys and "PATH" in keys:
+            keys["PATH"] = keys["PATH"].replace("{public}", str(tmp_path / "public"))
+    app.config["STORES"] = stores
+    with pytest.raises(ConfigError, match=error):
+        Store(app)
+    assert "store" not in app.extensions
+
+
+def test_linked_folders(app: Flask, tmp_path: Path) -> None:
+    """A link to another store's folder is the same place."""
+    (tmp_path / "public").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "public")
+    app.config["STORES"] = {"a": {"PATH": str(tmp_path / "link")}}
+    with pytest.raises(ConfigError, match="is the place of the store"):
+        Store(app)
+
+
+def test_buckets(app: Flask, tmp_path: Path) -> None:
+    """Two stores may share a bucket, but not a part of it."""
+    pytest.importorskip("boto3")
+    keys = {"PROVIDER": "flask_store.stores.s3.S3Store", "S3_BUCKET": "b"}
+    app.config["STORES"] = {"a": {**keys, "PATH": "a"}, "ab": {**keys, "PATH": "ab"}}
+    Store(app)
+    other = Flask(__name__, instance_path=str(tmp_path / "other"))
+    other.config["STORES"] = {"a": {**keys, "PATH": "a"}, "b": keys}
+    with pytest.raises(ConfigError, match="lies in the place of the store 'b'"):
+        Store(other)
+
+
+def test_environment(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores can be set by environment variables."""
+    monkeypatch.setenv("FLASK_STORES__archive__PATH", str(tmp_path / "archive"))
+    app.config.from_prefixed_env()
+    Store(app)
+    with app.app_context():
+        archive = Provider(store="archive")
+    assert isinstance(archive, LocalStore)
+    assert archive.root == tmp_path / "archive"
+
+
+def test_commands(app: Flask) -> None:
+    """Commands take a store; check without one takes all."""
+    store = Store(app)
+    with app.app_context():
+        store.Provider().save(io.BytesIO(b""), "public.txt")
+        store.Provider(store="private").save(io.BytesIO(b""), "private.txt")
+    runner = app.test_cli_runner()
+    listed = runner.invoke(args=["store", "--store", "private", "ls"]).output
+    assert listed.split()[-1] == "private.txt"
+    assert runner.invoke(args=["store", "ls"]).output.split()[-1] == "public.txt"
+    checked = runner.invoke(args=["store", "check"]).output
+    assert [line.split(":")[0] for line in checked.splitlines()] == [
+        "default",
+        "default",
+        "private",
+        "private",
+        "memory",
+    ]
+    wrong = runner.invoke(args=["store", "--store", "x", "ls"])
+    assert (wrong.exit_code, "there is no store 'x'" in wrong.output) == (1, True)
+
+
+def test_private_needs_a_key(tmp_path: Path) -> None:
+    """A private store without a key does not start."""
+    app = Flask(__name__, instance_path=str(tmp_path))
+    app.config["STORE_PRIVATE"] = True
+    with pytest.raises(ConfigError, match="SECRET_KEY is None"):
+        Store(app)
+
+
+def test_endless_time(app: Flask) -> None:
+    """A time of thousands of digits is refused."""
+    Store(app)
+    url = f"/flaskstore-private/a.txt?expires={'9' * 5000}&signature=x"
+    assert app.test_client().get(url).status_code == 403
