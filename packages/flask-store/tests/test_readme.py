@@ -48,7 +48,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 14
+    assert len(SAMPLES) == 16
 
 
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
