@@ -245,6 +245,16 @@ def test_no_etags() -> None:
     assert "ETag" not in app.test_client().get("/").headers
 
 
+def test_several_processes(caplog: pytest.LogCaptureFixture) -> None:
+    """A cache in each process of a server is a warning, once."""
+    app = Flask(__name__)
+    WebCache(app)
+    app.add_url_rule("/<name>", view_func=lambda name: page())
+    for name in "ab":
+        app.test_client().get(f"/{name}", multiprocess=True)
+    assert caplog.text.count("Set WEBCACHE_URL to a shared backend") == 1
+
+
 def test_bytes_as_secret_key() -> None:
     """A secret key may be bytes."""
     app = Flask(__name__)

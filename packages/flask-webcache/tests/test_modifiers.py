@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
@@ -34,6 +35,28 @@ def test_cache_for_is_per_request() -> None:
     )
     assert response.status_code == 404
     assert response.headers["Cache-Control"] == "public, max-age=3600"
+
+
+def test_serializer_above() -> None:
+    """A decorator above it gets the value of the view, not a response."""
+
+    def schema(view: Any) -> Any:
+        return lambda: {"name": view()["name"]}
+
+    cached = modifiers.cache_for(minutes=1)
+    leaky = {"name": "ada", "password_hash": "x"}
+    response = decorated(lambda view: schema(cached(view)), lambda: leaky)
+    assert response.get_json() == {"name": "ada"}
+    assert response.cache_control.max_age == 60
+
+
+def test_async_view() -> None:
+    """An async view stays one."""
+
+    async def view() -> str:
+        return "body"
+
+    assert iscoroutinefunction(modifiers.cache_for(minutes=1)(view))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,29 @@ def test_key_of_url(url: str) -> None:
     assert keys.of_url(url.replace("//h", "//user:word@H:80")) == keys.of_url(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("http://h/?q=é", "/?q=%C3%A9"),
+        ("http://h/?q=a b", "/?q=a%20b"),
+        ("http://h/?q=%c3%a9", "/?q=%C3%A9"),
+        ("http://h/?q=%C3%A9", "/?q=%c3%a9"),
+    ],
+)
+def test_key_of_url_as_typed(url: str, asked: str) -> None:
+    """A URL as a person types it has the key of what clients send for it."""
+    path, _, query = asked.partition("?")
+    environ = create_environ(path, "http://h")
+    environ["QUERY_STRING"] = query
+    assert keys.of_url(url) == keys.of_request(environ)
+
+
+def test_international_host() -> None:
+    """An international name is that of its encoded form."""
+    environ = create_environ("/", "http://xn--mnchen-3ya.example:8080")
+    assert keys.of_url("http://münchen.example:8080/") == keys.of_request(environ)
+
+
 def test_key_without_host() -> None:
     """A request without Host is for the server's own name."""
     environ = create_environ("/", "http://h:8080")

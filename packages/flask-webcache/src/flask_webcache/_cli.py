@@ -64,7 +64,10 @@ def explain(url: str) -> None:
     response = current_app.test_client().get(address)
     status = response.headers.get("Cache-Status", "no handler is installed")
     click.echo(f"a GET now: {response.status}, {status}")
-    said = dict(part.partition("=")[::2] for part in status.split("; "))
+    said: dict[str, str] = {}
+    for part in status.split("; "):
+        name, _, value = part.partition("=")
+        said[name] = value
     if "reads" in said:
         click.echo(f"the app read {said['reads'].strip(chr(34)).replace(' ', ', ')}")
     if said.get("detail") in REASONS:

@@ -147,6 +147,11 @@ class Exchange:
         :param found: the look that was in vain, if the request is a plain one.
         """
         now = time.time()
+        if cache.stock.local and environ.get("wsgi.multiprocess"):
+            cache.events.say_once(
+                "This server has several processes, and simple:// is a cache in each: "
+                "a purge reaches one of them. Set WEBCACHE_URL to a shared backend."
+            )
         # Whoever dispatches within a request would wait for itself.
         patient = EXCHANGE not in environ
         if found is not None:

@@ -23,6 +23,7 @@ from ._exchange import exchange_of
 from ._exchange import plain
 from ._rules.entry import Entry
 from ._rules.entry import lean
+from ._stock import Look
 from .storage import NOT_MODIFIED
 from .storage import Retrieval
 from .storage import Store
@@ -52,17 +53,18 @@ class FastPath:
         self, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer from the store, or let the app do it."""
-        cache, look = self.cache, None
+        cache = self.cache
+        look: Look | None = None
         if plain(environ) and not cache.exempt(environ):
             now = time.time()
             found = cache.stock.first(cache.key(environ), environ, now)
-            if found.__class__ is Entry:
+            if isinstance(found, Entry):
                 return self._answer(found, environ, start_response, now)
             look = found
         if EXCHANGE in environ and exchange_of(environ, environ):
             # Dispatched from within a request, with the same environment.
             return self.wsgi_app(environ, start_response)
-        exchange = Exchange.begin(cache, environ, look)  # type: ignore[arg-type]
+        exchange = Exchange.begin(cache, environ, look)
         try:
             response = self.retrieval.answer(exchange)
             if response is None:
@@ -115,8 +117,8 @@ class FastPath:
         else:
             # It is a list by now, whoever made it.
             made.response = list(parts)
-            if hasattr(parts, "close"):
-                parts.close()
+            if close := getattr(parts, "close", None):
+                close()
         return self.store.complete(exchange, made)
 
 

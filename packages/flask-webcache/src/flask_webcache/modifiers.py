@@ -8,11 +8,12 @@ from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 from flask import Response
+from flask import after_this_request
 from flask import current_app
-from flask import make_response
 
 
 View = Callable[..., Any]
@@ -63,15 +64,34 @@ def cache_control(**directives: bool | int | str | None) -> Callable[[View], Vie
 
 
 def _modifier(modify: Callable[[Response], None]) -> Callable[[View], View]:
+    """Return a decorator whose view's value passes through as it is.
+
+    A decorator above it may still serialize the value.
+    """
+
+    def later(response: Response) -> Response:
+        modify(response)
+        return response
+
     def decorate(view: View) -> View:
         @wraps(view)
-        def modified(*args: Any, **kwargs: Any) -> Response:
+        def modified(*args: Any, **kwargs: Any) -> Any:
             result = current_app.ensure_sync(view)(*args, **kwargs)
-            response = make_response(result)
-            modify(response)
-            return response
+            if isinstance(result, Response):
+                # At once, so that the code that called the view sees it.
+                return later(result)
+            after_this_request(later)
+            return result
 
-        return modified
+        @wraps(view)
+        async def modified_async(*args: Any, **kwargs: Any) -> Any:
+            result = await view(*args, **kwargs)
+            if isinstance(result, Response):
+                return later(result)
+            after_this_request(later)
+            return result
+
+        return modified_async if iscoroutinefunction(view) else modified
 
     return decorate
 

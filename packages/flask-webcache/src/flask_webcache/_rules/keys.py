@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import quote
 from urllib.parse import unquote
 from urllib.parse import unquote_to_bytes
 from urllib.parse import urlsplit
 
 
+_ESCAPE = re.compile("%[0-9a-fA-F]{2}")
+#: What a query may hold as it is, escapes included.
+_ASCII = "".join(map(chr, range(33, 127)))
 _PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -24,7 +28,7 @@ def of_request(
     :param ordered: whether the order of query parameters makes no difference.
     """
     query = environ.get("QUERY_STRING", "")
-    if query and (ignored or ordered):
+    if query:
         query = normal_query(query, ignored, ordered)
     scheme = environ["wsgi.url_scheme"]
     host = environ.get("HTTP_HOST") or _server(environ)
@@ -38,10 +42,10 @@ def of_request(
 def of_url(url: str, ignored: Sequence[str] = (), ordered: bool = False) -> str:
     """Return the key of an absolute URL, as a request for it would have it."""
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
+    host = _ascii_host(parts.netloc.rpartition("@")[2])
     # PATH_INFO is the decoded path with each byte as a character (PEP 3333).
     path = unquote_to_bytes(parts.path or "/").decode("latin-1")
-    query = normal_query(parts.query, ignored, ordered)
+    query = normal_query(quote(parts.query, safe=_ASCII), ignored, ordered)
     return join(parts.scheme, host, path, query, encoded_slashes(parts.path))
 
 
@@ -68,6 +72,11 @@ def encoded_slashes(uri: str) -> str:
 
 def normal_query(query: str, ignored: Sequence[str], ordered: bool) -> str:
     """Return a query without the parameters that make no difference."""
+    if "%" in query:
+        # The case of an escape makes no difference (RFC 3986, section 6.2.2.1).
+        query = _ESCAPE.sub(lambda match: match[0].upper(), query)
+    if not (ignored or ordered):
+        return query
     pairs = query.split("&")
     if ignored:
         pairs = [
@@ -82,6 +91,17 @@ def normal_query(query: str, ignored: Sequence[str], ordered: bool) -> str:
         # By name alone: the order of one parameter's values may have a meaning.
         pairs.sort(key=lambda pair: pair.partition("=")[0])
     return "&".join(pairs)
+
+
+def _ascii_host(host: str) -> str:
+    """Return a host as clients send it, with an international name encoded."""
+    if host.isascii():
+        return host
+    name, colon, port = host.partition(":")
+    try:
+        return name.encode("idna").decode() + colon + port
+    except UnicodeError:
+        return host
 
 
 def _server(environ: Mapping[str, Any]) -> str:

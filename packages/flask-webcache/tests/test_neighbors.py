@@ -1,0 +1,312 @@
+"""Beside other hooks, middleware and extensions, by hooks and around the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask import Response
+from flask import abort
+from flask import g
+from flask import request
+from flask import stream_with_context
+from flask.signals import got_request_exception
+
+from flask_webcache import Config
+from flask_webcache import WebCache
+from flask_webcache import cache_event
+from flask_webcache import unrecorded
+
+
+if TYPE_CHECKING:
+    from planned import Origin
+
+
+@pytest.fixture(params=[False, True], ids=["hooks", "fast"])
+def fast(request: pytest.FixtureRequest) -> bool:
+    """Whether the cache is around the app."""
+    value: bool = request.param
+    return value
+
+
+@pytest.fixture
+def origin(make_origin: type[Origin], fast: bool) -> Origin:
+    """An app with the cache."""
+    return make_origin(fast=fast)
+
+
+def fresh(text: str) -> Response:
+    """Return a page that may be stored."""
+    return Response(text, headers={"Cache-Control": "max-age=60"})
+
+
+def read(origin: Origin, what: Any, **headers: Any) -> list[tuple[str, str]]:
+    """Return two answers of a view that reads something: the text and X-Cache."""
+    origin.answer = lambda: fresh(str(what()))
+    client = origin.app.test_client(use_cookies=False)
+    answers = [client.get("/", headers=headers) for _ in range(2)]
+    return [(one.text, one.headers["X-Cache"]) for one in answers]
+
+
+CHOICES = [
+    pytest.param(lambda: request.cookies.get("a"), "Cookie", "a=", id="cookie"),
+    pytest.param(lambda: request.headers.get("X-Plan"), "X-Plan", "", id="header"),
+    pytest.param(
+        lambda: request.environ.get("HTTP_X_PLAN"), "X-Plan", "", id="environ"
+    ),
+    pytest.param(
+        lambda: request.accept_languages.best, "Accept-Language", "", id="language"
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "name", "start"), CHOICES)
+def test_reads_select(origin: Origin, what: Any, name: str, start: str) -> None:
+    """A value that was read selects the stored response, and so does its absence."""
+    seen = {}
+    for value in ("a", "b", None):
+        headers = {} if value is None else {name: start + value}
+        seen[value] = read(origin, what, **headers)
+    assert seen["a"] == [("a", "miss"), ("a", "hit")]
+    assert seen["b"] == [("b", "miss"), ("b", "hit")]
+    assert seen[None] == [("None", "miss"), ("None", "hit")]
+    assert name in origin.client.get("/").headers["Vary"]
+
+
+IDENTITIES = [
+    pytest.param(
+        lambda: request.cookies.get("jwt"), {"Cookie": "jwt=" + "x" * 40}, id="token"
+    ),
+    pytest.param(
+        lambda: request.headers["Authorization"], {"Authorization": "a b"}, id="login"
+    ),
+    pytest.param(lambda: request.remote_addr, {}, id="address"),
+    pytest.param(lambda: request.user_agent.string, {"User-Agent": "x"}, id="agent"),
+    pytest.param(lambda: len(dict(request.headers)), {}, id="headers"),
+    pytest.param(lambda: len(dict(request.environ)), {}, id="environ"),
+    pytest.param(lambda: list(request.cookies), {"Cookie": "a=b"}, id="cookies"),
+]
+
+
+@pytest.mark.parametrize(("what", "headers"), IDENTITIES)
+def test_identities_are_not_stored(
+    origin: Origin, what: Any, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What tells one visitor from all others forbids to store the page."""
+    answers = read(origin, what, **headers)
+    assert [said for _, said in answers] == ["miss", "miss"]
+    assert caplog.text.count("are not stored, such as that of /") <= 1
+
+
+def test_remote_user(origin: Origin) -> None:
+    """A name that the server vouches for is an identity; its absence is shared."""
+    origin.answer = lambda: fresh(str(request.remote_user))
+    alice = {"REMOTE_USER": "alice"}
+    texts = [
+        origin.client.get("/", environ_overrides=who).text
+        for who in (alice, {}, {"REMOTE_USER": "bob"}, {}, alice)
+    ]
+    assert texts == ["alice", "None", "bob", "None", "alice"]
+    assert origin.client.get("/").headers["X-Cache"] == "hit"
+
+
+def test_public_is_for_everybody(origin: Origin) -> None:
+    """A page that says public is stored, whatever it read."""
+    origin.answer = lambda: Response(
+        request.headers.get("X-Plan", "none"),
+        headers={"Cache-Control": "public, max-age=60"},
+    )
+    assert origin.client.get("/", headers={"X-Plan": "a"}).text == "a"
+    assert origin.client.get("/").text == "a"
+
+
+def test_unrecorded(origin: Origin) -> None:
+    """What is read for a log does not select."""
+
+    @origin.app.before_request
+    def log() -> None:
+        with unrecorded():
+            _ = request.remote_addr, dict(request.headers)
+
+    assert read(origin, lambda: "x") == [("x", "miss"), ("x", "hit")]
+
+
+def test_ignored_readers(make_origin: type[Origin]) -> None:
+    """Modules whose reads make no difference can be named."""
+    origin = make_origin(ignored_readers=(__name__,))
+    answers = read(origin, lambda: request.remote_addr)
+    assert [said for _, said in answers] == ["miss", "hit"]
+
+
+def test_writes_reach_the_server(origin: Origin) -> None:
+    """The app may change its environment."""
+    seen: list[Any] = []
+    inner = origin.app.wsgi_app
+
+    def outer(environ: Any, start_response: Any) -> Any:
+        parts = inner(environ, start_response)
+        seen.append(environ.get("my.value"))
+        return parts
+
+    origin.app.wsgi_app = outer  # type: ignore[method-assign]
+
+    def answer() -> Response:
+        request.environ["my.value"] = 1
+        request.environ.setdefault("my.other", 2)
+        request.environ.update({"my.third": 3})
+        del request.environ["my.third"]
+        return fresh(str(request.environ.pop("my.other")))
+
+    origin.answer = answer
+    assert origin.get().text == "2"
+    assert seen == [1]
+
+
+def test_hooks_below_do_not_run_twice(make_origin: type[Origin], fast: bool) -> None:
+    """A toolbar that is set up after the cache is in the page once."""
+    origin = make_origin(fast=fast)
+
+    @origin.app.after_request
+    def toolbar(response: Response) -> Response:
+        response.set_data(response.get_data() + b"+bar")
+        response.headers.add("X-Bar", "1")
+        return response
+
+    origin.answer = lambda: fresh("page")
+    for _ in range(3):
+        response = origin.get()
+        assert (response.text, response.headers.getlist("X-Bar")) == ("page+bar", ["1"])
+
+
+def test_hooks_above(fast: bool) -> None:
+    """Hits carry the fields of hooks that are set up first, in either mode."""
+    app = Flask(__name__)
+
+    @app.after_request
+    def policy(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = "default-src 'self'"
+        return response
+
+    WebCache(app, fast=fast)
+    app.add_url_rule("/", view_func=lambda: fresh("x"))
+    for said in ("miss", "hit"):
+        headers = app.test_client().get("/").headers
+        assert headers["X-Cache"] == said
+        assert headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
+
+
+def test_nonce(fast: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A page whose policy has a nonce is not stored, and the log says so once."""
+    app = Flask(__name__)
+    WebCache(app, fast=fast)
+
+    @app.after_request
+    def policy(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = f"script-src 'nonce-{id(g):x}'"
+        return response
+
+    app.add_url_rule("/", view_func=lambda: fresh("x"))
+    for _ in range(2):
+        status = app.test_client().get("/").headers["Cache-Status"]
+        assert status.endswith("detail=nonce")
+    assert caplog.text.count("nonce") == 1
+
+
+def test_fields_of_one_visitor(origin: Origin) -> None:
+    """Limits and names of one request are not replayed to the next visitor."""
+    origin.says(
+        "max-age=60", X_RateLimit_Remaining="3", RateLimit="1", X_Request_ID="7", X="1"
+    )
+    origin.get()
+    headers = origin.get().headers
+    assert headers["X"] == "1"
+    assert not {name for name in headers.keys() if "Limit" in name or "ID" in name}  # noqa: SIM118 - a multi dict
+
+
+def test_negative_caching(make_origin: type[Origin], fast: bool) -> None:
+    """What abort() makes is stored if it says for how long."""
+    origin = make_origin(fast=fast)
+
+    @origin.app.after_request
+    def briefly(response: Response) -> Response:
+        if response.status_code == 404:
+            response.headers["Cache-Control"] = "max-age=5"
+        return response
+
+    origin.answer = lambda: abort(404)
+    for said in ("miss", "hit"):
+        response = origin.get()
+        assert (response.status_code, response.headers["X-Cache"]) == (404, said)
+
+
+def test_error_outside_of_a_request(origin: Origin) -> None:
+    """An error that is reported outside of a request is no concern of the cache."""
+    got_request_exception.send(origin.app, exception=OSError("late"))
+
+
+def test_failing_stream(origin: Origin) -> None:
+    """The error of a stream is the stream's own."""
+
+    def parts() -> Any:
+        yield "a"
+        raise OSError("broken stream")
+
+    origin.answer = lambda: Response(stream_with_context(parts()))
+    with pytest.raises(OSError, match="broken stream"):
+        _ = origin.get().data
+
+
+def test_events(origin: Origin) -> None:
+    """Everything that happens is told, fast hits too."""
+    events: list[tuple[str, str]] = []
+
+    def listen(sender: Flask, event: str, reason: str) -> None:
+        if sender is origin.app:
+            events.append((event, reason))
+
+    cache_event.connect(listen)
+    origin.says("max-age=60")
+    origin.get()
+    origin.get()
+    origin.says("no-store")
+    origin.get("/no")
+    with origin.app.test_request_context("/"):
+        origin.cache.purge("/")
+    assert events == [
+        ("stored", ""), ("miss", "uri-miss"), ("hit", ""), ("refused", "no-store"),
+        ("miss", "uri-miss"), ("purged", ""),
+    ]  # fmt: skip
+
+
+def test_key_callback(fast: bool) -> None:
+    """The app may add to the key; a purge of a URL is for all that it added."""
+    app = Flask(__name__)
+    config = Config(key_callback=lambda environ: environ.get("HTTP_X_TENANT", ""))
+    cache = WebCache(app, config=config, fast=fast)
+    made: list[str] = []
+
+    @app.get("/")
+    def view() -> Response:
+        made.append("x")
+        return fresh(f"made {len(made)}")
+
+    def get(tenant: str) -> str:
+        return app.test_client().get("/", headers={"X-Tenant": tenant}).text
+
+    assert [get(one) for one in "abab"] == ["made 1", "made 2", "made 1", "made 2"]
+    with app.test_request_context("/"):
+        assert cache.purge("/")
+    assert [get(one) for one in "ab"] == ["made 3", "made 4"]
+
+
+def test_explain_says_what_was_read(make_origin: type[Origin], tmp_path: Any) -> None:
+    """The command names the reads."""
+    origin = make_origin(url=f"file://{tmp_path}")
+    origin.answer = lambda: fresh(str(request.cookies.get("theme")))
+    runner = origin.app.test_cli_runner()
+    output = runner.invoke(args=["webcache", "explain", "http://localhost/"]).output
+    assert "the app read cookie=theme\n" in output
+    output = runner.invoke(args=["webcache", "explain", "/"]).output
+    assert "'/' is a path: give an absolute URL" in output
