@@ -65,7 +65,7 @@ def flask_app(variant: str, directory: str) -> Any:
     app.config["KACCEL_FILES_PATH"] = directory
     if variant != "ours, Flask":
         app.config["KACCEL_REDIRECT_PATH"] = "/protected/"
-    kaccel = Kaccel(app)
+    kaccel = Kaccel(app, guard=variant != "bare header")
     path = f"{directory}/a.txt"
     headers = {
         "Content-Type": "text/plain; charset=utf-8",

@@ -40,7 +40,7 @@ ASKED = (
     "HTTP_IF_UNMODIFIED_SINCE", "HTTP_RANGE",
 )  # fmt: skip
 #: The requests that a front may answer by an error of its own.
-FALLIBLE = ("HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+FALLIBLE = frozenset({"HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"})
 STATUS = {
     200: "200 OK",
     206: "206 PARTIAL CONTENT",
@@ -79,7 +79,7 @@ def answer_file(
     asked = Answer(int(status[:3]))
     handover = None if is_blocked(headers) else body.handover
     if asked.status == 200:
-        fallible = handover is None or any(key in environ for key in FALLIBLE)
+        fallible = handover is None or any(map(environ.__contains__, FALLIBLE))
         if fallible and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             # Only Flask heeds a time that is not the file's own.
             own = None if handover else epoch(Headers(headers).get("Last-Modified"))

@@ -433,8 +433,9 @@ def _send(
         ("Content-Type", content_type(mimetype or guess_mimetype(name), charset)),
         ("Content-Disposition", content_disposition(name, as_attachment=as_attachment)),
         ("Cache-Control", cache_control(max_age)),
-        ("Content-Length", str(body.file.size)),
     ]
+    if body.handover is None:
+        headers.append(("Content-Length", str(body.file.size)))
     if last_modified is not None:
         headers.append(("Last-Modified", http_date(last_modified)))
     return app.response_class(body, headers=headers, direct_passthrough=True)

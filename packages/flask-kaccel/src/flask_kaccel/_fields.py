@@ -32,9 +32,9 @@ Fronts other than nginx pass on all fields, in all their lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from enum import Enum
 
 
@@ -67,11 +67,13 @@ class Field:
     name: str
     fate: Fate
     joined: bool = False
+    #: The name under which the app sends it to nginx.
+    carrier: str = field(init=False)
 
-    @property
-    def carrier(self) -> str:
-        """The name under which the app sends it to nginx."""
-        return f"X-Kaccel-{self.name}" if self.fate is Fate.CARRIED else self.name
+    def __post_init__(self) -> None:
+        carried = self.fate is Fate.CARRIED
+        carrier = f"X-Kaccel-{self.name}" if carried else self.name
+        object.__setattr__(self, "carrier", carrier)
 
     @property
     def of_the_file(self) -> bool:
@@ -109,7 +111,9 @@ TABLE: tuple[Field, ...] = (
 FIELDS: dict[str, Field] = {field.name.lower(): field for field in TABLE}
 CARRIED = tuple(field for field in TABLE if field.fate is Fate.CARRIED)
 RESTORED = tuple(field for field in TABLE if field.fate is Fate.RESTORED)
-VALIDATORS = ("etag", "last-modified")
+BLOCKING = frozenset(
+    name for name, field in FIELDS.items() if field.fate is Fate.BLOCKING
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,31 +186,21 @@ def handed_over(
     :param target: the fields that name the file, and validators if the front needs
         the app's.
     """
-    kept = [
-        (name, value)
-        for name, value in headers
-        if not is_internal(name)
-        and (
-            (field := FIELDS.get(name.lower())) is None
-            or field.fate is not Fate.REPLACED
-        )
-    ]
-    if front.drops:
-        kept = _carried(kept)
-    return [*kept, *target, NO_LENGTH]
-
-
-def _carried(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return fields under the names that reach nginx, each but cookies on one line."""
-    cookies = []
     lines: dict[str, tuple[str, str]] = {}
+    others: list[tuple[str, str]] = []
     for name, value in headers:
         key = name.lower()
-        if key == "set-cookie":
-            cookies.append((name, value))
-            continue
         field = FIELDS.get(key)
-        if key in lines and (field is None or field.joined):
-            value = f"{lines[key][1]}, {value}"
-        lines[key] = (name if field is None else field.carrier, value)
-    return [*lines.values(), *cookies]
+        if field is None:
+            if key[:2] == "x-" and is_internal(key):
+                continue
+        elif field.fate is Fate.REPLACED:
+            continue
+        if not front.drops or key == "set-cookie":
+            others.append((name, value))
+        elif field is None or field.joined:
+            line = f"{lines[key][1]}, {value}" if key in lines else value
+            lines[key] = (field.carrier if field else name, line)
+        else:
+            lines[key] = (field.carrier, value)
+    return [*lines.values(), *others, *target, NO_LENGTH]

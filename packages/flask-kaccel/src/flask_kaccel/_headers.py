@@ -7,6 +7,7 @@ import re
 import unicodedata
 from datetime import UTC
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import quote
 from urllib.parse import unquote_to_bytes
 
@@ -157,6 +158,7 @@ def guess_mimetype(name: str) -> str:
     return mimetype or UNKNOWN_TYPE
 
 
+@lru_cache(1024)
 def content_type(mimetype: str, charset: str | None) -> str:
     """Return a type with the charset where the type is one of text."""
     if charset is None or ";" in mimetype:
@@ -164,6 +166,7 @@ def content_type(mimetype: str, charset: str | None) -> str:
     return get_content_type(mimetype, charset)
 
 
+@lru_cache(1024)
 def content_disposition(name: str, *, as_attachment: bool) -> str:
     """Return a disposition with the name of the file (RFC 6266, 4.3)."""
     names = {"filename": name}
