@@ -186,7 +186,7 @@ def wrapped() -> Response:
 def events() -> Response:
     """Listen to a channel."""
     channel = request.args.get("channel", "news")
-    ping = request.args.get("ping", 1, float)
+    ping = float(request.args.get("ping", "1"))
     return event_stream(streaming.subscribe(channel), retry=200, ping=ping)
 
 

@@ -37,9 +37,8 @@ def redis_with(*options: str) -> Iterator[RedisServer]:
             program, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
             "--dir", str(directory), "--repl-diskless-sync-delay", "0", *options,
         ]  # fmt: skip
-        with running(
-            RedisServer("redis", command, port, directory, answers_ping)
-        ) as server:
+        server = RedisServer("redis", command, port, directory, answers_ping)
+        with running(server):
             yield server
 
 

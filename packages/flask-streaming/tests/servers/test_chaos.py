@@ -1,0 +1,242 @@
+"""Clients of quiet and busy channels, cut at random: once, in order, or a gap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.databases import RedisServer
+from harness.databases import answers_ping
+from harness.server import free_port
+from harness.server import require
+from harness.server import running
+from harness.server import temporary_directory
+
+
+APP = Path(__file__).with_name("streams_app.py")
+#: The long form is run with more: ``CHAOS_CUTS=100 pytest test_chaos.py``.
+CUTS = int(os.environ.get("CHAOS_CUTS", "4"))
+SECONDS = 60
+CHANNELS = ("busy", "quiet")
+
+
+class Client:
+    """A client that comes back with its last id, and checks what it is sent.
+
+    `seen` has all numbers between two gaps, which must be all that were accepted.
+    """
+
+    def __init__(self, port: int, channel: str) -> None:
+        self.port = port
+        self.channel = channel
+        self.last_id = ""
+        self.seen: list[list[int]] = [[]]
+        self.connected = 0
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._listen()
+            await asyncio.sleep(random.random() / 5)
+
+    async def _listen(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        resume = f"Last-Event-ID: {self.last_id}\r\n" if self.last_id else ""
+        path = f"/events?channel={self.channel}"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n".encode())
+        try:
+            status = await reader.readline()
+            if b" 200 " not in status:
+                return
+            self.connected += 1
+            await reader.readuntil(b"\r\n\r\n")
+            block: dict[str, str] = {}
+            async for line in reader:
+                name, _, value = line.decode().rstrip("\r\n").partition(": ")
+                if name in {"id", "event", "data"}:
+                    block[name] = value
+                elif not name and line == b"\n":
+                    self._dispatch(block)
+                    block = {}
+        finally:
+            writer.close()
+
+    def _dispatch(self, block: dict[str, str]) -> None:
+        self.last_id = block.get("id", self.last_id)
+        if block.get("event") == "gap":
+            self.seen.append([])
+        elif "event" not in block and block.get("data", "").isdigit():
+            self.seen[-1].append(int(block["data"]))
+
+
+def check(client: Client, accepted: list[int]) -> None:
+    """Fail where a run of events has a hole, a repetition or another order."""
+    for run in client.seen:
+        if run:
+            first, last = accepted.index(run[0]), accepted.index(run[-1])
+            assert run == accepted[first : last + 1], (client.channel, run)
+    # Nothing is missing between a run and the next one but where a gap was told,
+    # and the first run begins with the first event.
+    if len(client.seen) == 1:
+        assert client.seen[0] == accepted
+
+
+async def settle(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+class Deployment:
+    """Two workers behind nginx, with a Redis that takes snapshots only."""
+
+    def __init__(
+        self, workers: harness.Server, front: harness.Server, redis: RedisServer
+    ) -> None:
+        self.workers = workers
+        self.front = front
+        self.redis = redis
+        self.accepted: dict[str, list[int]] = {name: [] for name in CHANNELS}
+        self.doubtful: set[int] = set()
+        self.number = 0
+
+    def publish(self, channel: str) -> bool:
+        """Publish a number; return whether it was accepted."""
+        self.number += 1
+        url = f"{self.workers.url}/publish?channel={channel}&first={self.number}"
+        request = urllib.request.Request(url, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10):
+                self.accepted[channel].append(self.number)
+                return True
+        except OSError:
+            # It may have been accepted, or not: nobody knows, so nobody is asked.
+            self.doubtful.add(self.number)
+            return False
+
+    def restart_workers(self) -> None:
+        """Restart all workers; nginx answers 502 for a while."""
+        self.workers.restart()
+
+    def kill_worker(self) -> None:
+        """Kill one of the workers."""
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{self.workers.url}/counts", timeout=10) as answer,
+        ):
+            os.kill(json.load(answer)["process"], signal.SIGKILL)
+
+    def restart_front(self) -> None:
+        """Restart nginx, which cuts every connection."""
+        self.front.restart()
+
+    def restart_redis(self) -> None:
+        """Restart Redis with all that it has."""
+        self._redis("SAVE")
+        self.redis.kill()
+        self.redis.start()
+
+    def restore_snapshot(self) -> None:
+        """Take a snapshot, go on for a while, crash, and start from the snapshot."""
+        self._redis("SAVE")
+        for _ in range(5):
+            self.publish("busy")
+        self.publish("quiet")
+        self.redis.kill()
+        self.redis.start()
+
+    def flush(self) -> None:
+        """Lose everything."""
+        self._redis("FLUSHALL")
+
+    def _redis(self, command: str) -> Any:
+        import redis
+
+        with redis.Redis(port=self.redis.port) as client:
+            return client.execute_command(command)
+
+
+async def chaos(deployment: Deployment, cuts: int) -> list[Client]:
+    """Publish, cut, publish; return the clients when all have seen the last event."""
+    port = deployment.front.port
+    clients = [Client(port, channel) for channel in CHANNELS for _ in range(4)]
+    tasks = [asyncio.create_task(client.run()) for client in clients]
+    acts = [
+        deployment.restart_front, deployment.restore_snapshot, deployment.kill_worker,
+        deployment.restart_redis, deployment.restart_workers, deployment.flush,
+    ]  # fmt: skip
+    try:
+        await settle(lambda: all(client.connected for client in clients))
+        for turn in range(cuts):
+            for _ in range(random.randint(0, 5)):
+                await asyncio.to_thread(deployment.publish, "busy")
+            if turn % 3 == 0:
+                await asyncio.to_thread(deployment.publish, "quiet")
+            await asyncio.to_thread(acts[turn % len(acts)])
+            await asyncio.to_thread(deployment.publish, "busy")
+        for _ in range(200):
+            # Clients that were told a gap have all that comes after it.
+            for channel in CHANNELS:
+                await asyncio.to_thread(deployment.publish, channel)
+            ends = {name: its[-1:] for name, its in deployment.accepted.items()}
+
+            def arrived(ends: dict[str, list[int]] = ends) -> bool:
+                return all(it.seen[-1][-1:] == ends[it.channel] for it in clients)
+
+            with contextlib.suppress(TimeoutError):
+                await settle(arrived, 1)
+                break
+        else:
+            raise AssertionError("not all clients came back")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return clients
+
+
+def test_chaos() -> None:
+    """Every accepted event arrives once and in order, or a gap says otherwise."""
+    program = require("redis-server", "apt-get install redis-server")
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(temporary_directory("redis"))
+        command = [
+            program, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
+            "--dir", str(directory),
+        ]  # fmt: skip
+        redis = RedisServer("redis", command, port, directory, answers_ping)
+        stack.enter_context(running(redis))
+        environ = {"FLASK_STREAMING_REDIS_URL": redis.url}
+        workers = stack.enter_context(
+            harness.gunicorn(
+                APP, "--threads", "20", worker="gthread", workers=2, environ=environ
+            )
+        )
+        front = stack.enter_context(
+            harness.nginx(f"location / {{ proxy_pass {workers.url}; }}")
+        )
+        deployment = Deployment(workers, front, redis)
+        clients = asyncio.run(chaos(deployment, CUTS), debug=False)
+        for client in clients:
+            check_with_doubt(client, deployment)
+
+
+def check_with_doubt(client: Client, deployment: Deployment) -> None:
+    """Check what a client saw, without the numbers that may have been accepted."""
+    client.seen = [
+        [number for number in run if number not in deployment.doubtful]
+        for run in client.seen
+    ]
+    check(client, deployment.accepted[client.channel])
