@@ -206,3 +206,27 @@ def test_endless_time(app: Flask) -> None:
     Store(app)
     url = f"/flaskstore-private/a.txt?expires={'9' * 5000}&signature=x"
     assert app.test_client().get(url).status_code == 403
+
+
+def test_opened_file(app: Flask, tmp_path: Path) -> None:
+    """A file that the app opened keeps its name, without its folder."""
+    store = Store(app)
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    with app.app_context(), (tmp_path / "photo.jpg").open("rb") as file:
+        assert str(store.Provider().save(file)) == "photo.jpg"
+
+
+def test_deleted_before_it_is_sent(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is deleted between the look and the answer is missing."""
+    store = Store(app)
+    found = LocalStore.attributes
+
+    def delete_after(self: LocalStore, name: str) -> object:
+        attributes = found(self, name)
+        self.delete(name)
+        return attributes
+
+    monkeypatch.setattr(LocalStore, "attributes", delete_after)
+    with app.app_context():
+        store.Provider().save(io.BytesIO(b"x"), "a.txt")
+    assert app.test_client().get("/flaskstore/a.txt").status_code == 404

@@ -17,6 +17,7 @@ from werkzeug.utils import import_string
 
 from flask_store._accept import Accept
 from flask_store.exceptions import ConfigError
+from flask_store.exceptions import NotConfiguredError
 
 
 T = TypeVar("T")
@@ -231,7 +232,7 @@ def _check_key_pair(config: Config) -> None:
     present = [name for name, value in pair.items() if value]
     if len(present) == 1:
         (missing,) = pair.keys() - present
-        raise ConfigError(
+        raise NotConfiguredError(
             PREFIX + missing,
             pair[missing],
             f"set it beside {PREFIX}{present[0]}; without both, boto3 looks for keys "

@@ -286,13 +286,17 @@ def _serve(name: str, store: str = DEFAULT) -> Response:
         attributes = provider.attributes(name)
     except (InvalidNameError, NotFoundError):
         abort(404)
-    response = send_file(
-        source,
-        attributes.content_type,
-        as_attachment=bool(download_name) or attributes.disposition == "attachment",
-        download_name=download_name or attributes.download_name,
-        # Of a path, Flask finds it out itself.
-        last_modified=None if isinstance(source, str) else provider.modified(name),
-    )
+    try:
+        response = send_file(
+            source,
+            attributes.content_type,
+            as_attachment=bool(download_name) or attributes.disposition == "attachment",
+            download_name=download_name or attributes.download_name,
+            # Of a path, Flask finds it out itself.
+            last_modified=None if isinstance(source, str) else provider.modified(name),
+        )
+    except FileNotFoundError:
+        # Deleted since it was looked up.
+        abort(404)
     response.headers.update(serving.headers(attributes))
     return response

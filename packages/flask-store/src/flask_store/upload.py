@@ -76,6 +76,10 @@ class Upload:
         if isinstance(stream, Part):
             stream = stream.current
         filename = getattr(file, "filename", None)
+        path = getattr(stream, "name", None)
+        if filename is None and isinstance(path, str):
+            # A file opened by the app is called what it is called on its disk.
+            filename = path
         if file is None or (filename == "" and _is_empty(stream)):
             raise NoFileError
         if not callable(getattr(stream, "read", None)) or hasattr(stream, "encoding"):
