@@ -60,7 +60,7 @@ class Run:
 
     def perform(self, fault: Callable[[], None] | None) -> Outcome:
         """Let eight readers and three writers work until the end."""
-        work: list[Callable[[int], None]] = [self._read] * 8 + [self._write] * 3
+        work: list[Callable[[int], None]] = [*[self._read] * 8, *[self._write] * 3]
         if fault is not None:
             work.append(lambda _: self._disturb(fault))
         threads = [
@@ -137,7 +137,7 @@ class Run:
                 self.outcome.refused += 1
             else:
                 self.outcome.errors.append(f"write: {response.status}")
-            time.sleep(choose.uniform(0.05, 0.2))
+            time.sleep(choose.uniform(0.1, 0.4))
 
     def _disturb(self, fault: Callable[[], None]) -> None:
         while not self._over(1):

@@ -28,11 +28,11 @@ pytestmark = pytest.mark.xfail(
 
 def check(backend: Backend, fault: Fault, folder: Path, *, fast: bool) -> None:
     """Run for a few seconds, and look for older versions."""
-    outcome = run(backend, fault, folder, SECONDS, fast=fast)
+    outcome = run(backend, fault, folder, SECONDS, fast=fast, reads=300)
     assert outcome.errors == []
     assert outcome.stale == []
     assert outcome.wrong == []
-    assert outcome.reads > 20
+    assert outcome.reads >= 100
     assert outcome.hits > 0
     assert outcome.writes > 0
     assert fault == "none" or outcome.faults > 0
