@@ -234,7 +234,7 @@ def fault_of(
             server.process.send_signal(signal.SIGSTOP)
             time.sleep(1)
             server.process.send_signal(signal.SIGCONT)
-            time.sleep(1)
+            time.sleep(2)
 
         def restarts() -> None:
             server.restart()

@@ -22,6 +22,7 @@ from typing import TypeVar
 from cachelib import FileSystemCache
 from cachelib.base import BaseCache
 
+from ._backends import HostDownError
 from ._files import exclusive
 from ._rules.entry import LONGEST
 from ._rules.entry import Entry
@@ -76,6 +77,10 @@ class Breaker:
             return otherwise
         try:
             return action(*arguments)
+        except HostDownError as error:
+            # The other hosts are well, and this cost no time: no pause.
+            self._report(error)
+            return otherwise
         except Exception as error:  # noqa: BLE001 - each client has its own; none may reach a request
             self.failed(error)
             return otherwise

@@ -20,10 +20,6 @@ import harness
 
 
 SECONDS = 3.0
-#: A race is not lost in every short run.
-pytestmark = pytest.mark.xfail(
-    reason="purges go by time, and a lead has no owner", strict=False
-)
 
 
 def check(backend: Backend, fault: Fault, folder: Path, *, fast: bool) -> None:
