@@ -14,7 +14,9 @@ from harness.compatibility import Subject
 
 class TestLimiter(Coexists):
     subject = Subject("Flask-Limiter", "Flask-Limiter")
-    of_the_visitor = frozenset({"X-Ratelimit-Remaining", "X-Ratelimit-Reset"})
+    of_the_visitor = frozenset(
+        {"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"}
+    )
 
     @pytest.fixture
     def config(self, redis_url: str) -> dict[str, object]:
