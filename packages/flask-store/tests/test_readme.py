@@ -243,12 +243,12 @@ def test_queue() -> None:
 
 def test_columns() -> None:
     """The model has its column."""
-    sqlalchemy = pytest.importorskip("sqlalchemy")
     orm = pytest.importorskip("sqlalchemy.orm")
     names = run(
         "from flask_store.sqlalchemy",
         Base=orm.declarative_base(),
-        Integer=sqlalchemy.Integer,
+        FileWrapper=FileWrapper,
+        Mapped=orm.Mapped,
         mapped_column=orm.mapped_column,
     )
     assert names["User"].picture.type.destination == "avatars"

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 from typing import Any
@@ -15,6 +16,7 @@ from flask import current_app
 from flask.cli import AppGroup
 from flask.cli import with_appcontext
 from werkzeug.datastructures import FileStorage
+from werkzeug.utils import import_string
 
 from flask_store._tus.cli import uploads
 from flask_store.exceptions import StoreError
@@ -244,3 +246,36 @@ def check(clean: bool) -> None:
         with closing(provider.check(clean=clean)) as findings:
             for finding in findings:
                 click.echo(f"{label}{finding}")
+
+
+@group.command()
+@click.argument("prefix")
+@click.option("--session", "path", help="Where the session is: 'module:name'.")
+@click.option("--days", default=1.0, help="Spare files that are younger; 1 by default.")
+@click.option("--delete", is_flag=True, help="Delete them, not only list them.")
+def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
+    """List the files under PREFIX that no row of the database names.
+
+    All models have to be imported by the app. The session is Flask-SQLAlchemy's, or
+    what --session names: a session, or something that makes one when called.
+    """
+    from flask_store.sqlalchemy import sweep as files_without_rows
+
+    found = _session(path)
+    with closing(found() if not hasattr(found, "scalars") else found) as session:
+        age = timedelta(days=days)
+        for file in files_without_rows(session, prefix, older=age, delete=delete):
+            click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
+
+
+def _session(path: str | None) -> Any:
+    if path is not None:
+        try:
+            return import_string(path)
+        except ImportError as error:
+            reason = f"there is no {path!r}"
+            raise click.BadParameter(reason, param_hint="--session") from error
+    try:
+        return current_app.extensions["sqlalchemy"].session
+    except (AttributeError, KeyError):
+        raise click.UsageError("there is no Flask-SQLAlchemy: use --session") from None

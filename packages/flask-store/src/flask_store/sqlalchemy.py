@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import IO
 from typing import Any
+from typing import Unpack
+from typing import cast
 
 from sqlalchemy import String
+from sqlalchemy import event
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 from werkzeug.datastructures import FileStorage
 
+from flask_store import _columns
+from flask_store._attributes import SaveOptions
 from flask_store.extension import Provider
 from flask_store.file_wrapper import FileWrapper
+from flask_store.stores.base import BaseStore
 
 
-class FlaskStoreType(TypeDecorator[Any]):
+#: The age in days at which a file without a row is swept.
+SWEEP_AGE = timedelta(days=1)
+
+
+class FlaskStoreType(TypeDecorator[FileWrapper]):
     """Keep a file's relative path in the database, and give back the file.
 
-    An upload that is assigned is saved when the session flushes. A rollback does not
-    delete it: save first, and delete on an error, where that matters.
+    An upload that is assigned to a mapped attribute is saved when the session flushes,
+    deleted when that is rolled back, and lives as long as the row: see
+    :mod:`flask_store._columns`.
 
     :param destination: the folder in the store for uploads that are assigned.
     """
@@ -29,12 +45,73 @@ class FlaskStoreType(TypeDecorator[Any]):
         super().__init__()
         self.destination = destination
 
+    def provider(self) -> BaseStore:
+        """Return the current app's provider for uploads."""
+        return Provider(self.destination)
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
-        """Return the path to store; an upload is saved."""
-        if isinstance(value, FileStorage):
-            value = Provider(self.destination).save(value)
-        return None if value is None else str(value)
+        """Return the path to store.
+
+        :raises TypeError: for an upload; only a session's objects save them.
+        """
+        if value is None or isinstance(value, str | FileWrapper):
+            return None if value is None else str(value)
+        raise TypeError(
+            f"a statement takes a stored file, not {type(value).__name__}: save it "
+            "first, or assign it to a mapped attribute"
+        )
 
     def process_result_value(self, value: Any, dialect: Dialect) -> FileWrapper | None:  # noqa: ARG002 - SQLAlchemy's
         """Return the file."""
         return None if value is None else Provider().file(value)
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Return whether two values are the same file."""
+        return x is y or (isinstance(x, FileWrapper) and str(x) == str(y))
+
+
+def attach(
+    upload: FileStorage | IO[bytes], **options: Unpack[SaveOptions]
+) -> FileWrapper:
+    """Return what to assign to a mapped attribute, to be saved with the row.
+
+    It is a file for type checkers, and becomes one when the session flushes. An upload
+    can be assigned as it is, too; this adds options.
+
+    :param upload: an upload, or a binary stream.
+    :param options: as for ``save``.
+    """
+    return cast("FileWrapper", _columns.Unsaved(upload, options))
+
+
+def sweep(
+    session: Session,
+    prefix: str,
+    *,
+    older: timedelta = SWEEP_AGE,
+    delete: bool = False,
+) -> Iterator[FileWrapper]:
+    """Yield the files under a prefix that no row names, such as a kill leaves.
+
+    :param session: reads all mapped columns of this type; all models are imported.
+    :param prefix: names of files that belong to rows begin with it, and no others do.
+    :param older: spare younger files; more than the longest transaction takes.
+    :param delete: delete each file before it is yielded.
+    :raises StoreError: where no mapped class has such a column.
+    """
+    files = Provider().list(prefix)
+    for file in _columns.orphans(session, files, older):
+        if delete:
+            file.delete()
+        yield file
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _configured(mapper: Mapper[Any], _class: type) -> None:
+    found = {
+        attribute.key: attribute.columns[0].type
+        for attribute in mapper.column_attrs
+        if isinstance(attribute.columns[0].type, FlaskStoreType)
+    }
+    if found:
+        _columns.register(mapper, found)
