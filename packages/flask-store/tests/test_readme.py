@@ -6,6 +6,8 @@ import base64
 import hashlib
 import io
 import re
+import sys
+import types
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -241,15 +243,18 @@ def test_queue() -> None:
         names["send"]("default", "1")
 
 
-def test_columns() -> None:
+def test_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model has its column."""
     orm = pytest.importorskip("sqlalchemy.orm")
+    # Where SQLAlchemy looks up what an annotation names.
+    module = types.ModuleType("readme")
+    vars(module).update(FileWrapper=FileWrapper, Mapped=orm.Mapped)
+    monkeypatch.setitem(sys.modules, "readme", module)
     names = run(
         "from flask_store.sqlalchemy",
         Base=orm.declarative_base(),
-        FileWrapper=FileWrapper,
-        Mapped=orm.Mapped,
         mapped_column=orm.mapped_column,
+        **vars(module),
     )
     assert names["User"].picture.type.destination == "avatars"
 

@@ -59,6 +59,8 @@ class Owner(Base):
 
 class User(Base):
     __tablename__ = "user"
+    # SQLite would give a new row the key of a deleted one that a rollback brings back.
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column(unique=True)
     picture: Mapped[FileWrapper | None] = mapped_column(FlaskStoreType("rows/pictures"))

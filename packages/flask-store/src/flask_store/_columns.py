@@ -25,6 +25,7 @@ Statements that bypass the session's objects (bulk and Core) move no files.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.orm import configure_mappers
+from sqlalchemy.orm.exc import ObjectDeletedError
 
 from flask_store.exceptions import StoreError
 from flask_store.file_wrapper import FileWrapper
@@ -140,8 +142,9 @@ def _before_flush(session: Session, *_: object) -> None:
             _flush_attribute(session, target, key, column)
     for target in session.deleted:
         for key in _files_of(target):
-            # Load it, as an expired one does not know its file any more.
-            with session.no_autoflush:
+            # Load it, as an expired one does not know its file any more; where the row
+            # is gone already, so is what it named.
+            with session.no_autoflush, contextlib.suppress(ObjectDeletedError):
                 getattr(target, key, None)
 
 
