@@ -59,8 +59,6 @@ class Owner(Base):
 
 class User(Base):
     __tablename__ = "user"
-    # SQLite would give a new row the key of a deleted one that a rollback brings back.
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column(unique=True)
     picture: Mapped[FileWrapper | None] = mapped_column(FlaskStoreType("rows/pictures"))
@@ -388,6 +386,9 @@ def changes(session: Session, rng: random.Random, depth: int = 0) -> None:
             change(session, rng, names)
 
 
+# SQLAlchemy's own, with plain columns too: a savepoint that is rolled back revives rows
+# that were added and deleted in it.
+@pytest.mark.filterwarnings("ignore:Identity map already had:sqlalchemy.exc.SAWarning")
 @pytest.mark.parametrize("seed", range(4))
 def test_random_sessions(engine: Engine, provider: BaseStore, seed: int) -> None:
     """After every session files and rows are the same."""
