@@ -185,22 +185,36 @@ def _before_commit(session: Session) -> None:
     if KEY not in session.info:
         return
     journal = _journal(session)
-    old = {entry.file.name for entry in journal.entries if not entry.is_new}
+    old = {_key(entry.file) for entry in journal.entries if not entry.is_new}
     if old:
         used = _used(session, old)
-        journal.entries = [it for it in journal.entries if it.file.name not in used]
+        journal.entries = [it for it in journal.entries if _key(it.file) not in used]
     journal.committing = True
 
 
-def _used(session: Session, names: set[str]) -> set[str]:
-    """Return those of some names that a row still has."""
+def _key(file: FileWrapper) -> tuple[str, str]:
+    return file.provider.config.store, file.name
+
+
+def _columns_of(store: str) -> list[Any]:
+    """Return the attributes of all mapped classes whose files are in a store."""
+    return [
+        getattr(mapper.class_, key)
+        for mapper, columns in [*_mapped.items()]
+        for key, column in columns.items()
+        if column.store == store
+    ]
+
+
+def _used(session: Session, files: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those of some files, as store and name, that a row still has."""
     found = set()
     with session.no_autoflush:
-        for mapper, columns in [*_mapped.items()]:
-            for key in columns:
-                attribute = getattr(mapper.class_, key)
-                rows = session.scalars(select(attribute).where(attribute.in_(names)))
-                found |= {str(file) for file in rows}
+        for store in {store for store, _ in files}:
+            names = [name for it, name in files if it == store]
+            for column in _columns_of(store):
+                rows = session.scalars(select(column).where(column.in_(names)))
+                found |= {(store, str(file)) for file in rows}
     return found
 
 
@@ -248,7 +262,7 @@ def _delete(files: Iterable[FileWrapper]) -> None:
 
 
 def orphans(
-    session: Session, provider_files: Iterable[FileWrapper], older: timedelta
+    session: Session, listed: Iterable[FileWrapper], store: str, older: timedelta
 ) -> Iterator[FileWrapper]:
     """Yield the files that no row of any mapped class names.
 
@@ -259,14 +273,9 @@ def orphans(
     :raises StoreError: where no mapped class has a column of files.
     """
     before = datetime.now(UTC) - older
-    files = {it.name: it for it in provider_files if it.modified < before}
+    files = {it.name: it for it in listed if it.modified < before}
     configure_mappers()
-    columns = [
-        getattr(mapper.class_, key)
-        for mapper, columns in [*_mapped.items()]
-        for key in columns
-    ]
-    if not columns:
+    if not (columns := _columns_of(store)):
         raise StoreError("no mapped class has a FlaskStoreType: import the models")
     for column in columns:
         for file in session.scalars(select(column).where(column.is_not(None))):

@@ -264,7 +264,9 @@ def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
     found = _session(path)
     with closing(found() if not hasattr(found, "scalars") else found) as session:
         age = timedelta(days=days)
-        for file in files_without_rows(session, prefix, older=age, delete=delete):
+        for file in files_without_rows(
+            session, prefix, store=_chosen() or "default", older=age, delete=delete
+        ):
             click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
 
 

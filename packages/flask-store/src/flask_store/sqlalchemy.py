@@ -19,6 +19,7 @@ from werkzeug.datastructures import FileStorage
 
 from flask_store import _columns
 from flask_store._attributes import SaveOptions
+from flask_store._stores import DEFAULT
 from flask_store.extension import Provider
 from flask_store.file_wrapper import FileWrapper
 from flask_store.stores.base import BaseStore
@@ -36,18 +37,20 @@ class FlaskStoreType(TypeDecorator[FileWrapper]):
     :mod:`flask_store._columns`.
 
     :param destination: the folder in the store for uploads that are assigned.
+    :param store: the name of a store in ``STORES``.
     """
 
     impl = String(1024)
     cache_ok = True
 
-    def __init__(self, destination: str | None = None) -> None:
+    def __init__(self, destination: str | None = None, *, store: str = DEFAULT) -> None:
         super().__init__()
         self.destination = destination
+        self.store = store
 
     def provider(self) -> BaseStore:
         """Return the current app's provider for uploads."""
-        return Provider(self.destination)
+        return Provider(self.destination, store=self.store)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
         """Return the path to store.
@@ -63,7 +66,7 @@ class FlaskStoreType(TypeDecorator[FileWrapper]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> FileWrapper | None:  # noqa: ARG002 - SQLAlchemy's
         """Return the file."""
-        return None if value is None else Provider().file(value)
+        return None if value is None else Provider(store=self.store).file(value)
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Return whether two values are the same file."""
@@ -88,6 +91,7 @@ def sweep(
     session: Session,
     prefix: str,
     *,
+    store: str = DEFAULT,
     older: timedelta = SWEEP_AGE,
     delete: bool = False,
 ) -> Iterator[FileWrapper]:
@@ -95,12 +99,13 @@ def sweep(
 
     :param session: reads all mapped columns of this type; all models are imported.
     :param prefix: names of files that belong to rows begin with it, and no others do.
+    :param store: the name of a store in ``STORES``.
     :param older: spare younger files; more than the longest transaction takes.
     :param delete: delete each file before it is yielded.
     :raises StoreError: where no mapped class has such a column.
     """
-    files = Provider().list(prefix)
-    for file in _columns.orphans(session, files, older):
+    files = Provider(store=store).list(prefix)
+    for file in _columns.orphans(session, files, store, older):
         if delete:
             file.delete()
         yield file
