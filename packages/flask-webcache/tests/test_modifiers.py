@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask import Response
+from flask import abort
+from flask import after_this_request
 from werkzeug.test import TestResponse
 
 from flask_webcache import modifiers
@@ -101,3 +104,30 @@ def test_mistakes(make: Any, match: str) -> None:
     """What cannot be sent is refused where it is written."""
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_before_what_the_view_registers() -> None:
+    """What a view registers for its response sees how that may be cached."""
+    seen = []
+
+    def view() -> str:
+        @after_this_request
+        def look(response: Response) -> Response:
+            seen.append(response.cache_control.max_age)
+            return response
+
+        return "body"
+
+    decorated(modifiers.cache_for(minutes=1), view)
+    assert seen == [60]
+
+
+def test_view_that_fails() -> None:
+    """The page of an error is not made fresh."""
+
+    def view() -> str:
+        abort(404)
+
+    response = decorated(modifiers.cache_for(minutes=1), view)
+    assert response.status_code == 404
+    assert response.cache_control.max_age is None

@@ -230,7 +230,7 @@ def test_deleted_while_it_is_sent(
     fault: str | None,
 ) -> None:
     """What is deleted while S3 takes it is deleted there, too."""
-    sent = []
+    sent: list[str] = []
 
     def delete_first(method: str, path: str) -> str | None:
         if method == "PUT" and not sent:

@@ -69,27 +69,38 @@ def _modifier(modify: Callable[[Response], None]) -> Callable[[View], View]:
     A decorator above it may still serialize the value.
     """
 
-    def later(response: Response) -> Response:
-        modify(response)
-        return response
+    def prepare() -> Callable[[Any], Any]:
+        returned = False
+
+        # Before the view runs, so that what the view registers for its response, such
+        # as links, already sees how it may be cached.
+        @after_this_request
+        def later(response: Response) -> Response:
+            if returned:
+                modify(response)
+            return response
+
+        def take(result: Any) -> Any:
+            nonlocal returned
+            if isinstance(result, Response):
+                # At once, so that the code that called the view sees it.
+                modify(result)
+            else:
+                returned = True
+            return result
+
+        return take
 
     def decorate(view: View) -> View:
         @wraps(view)
         def modified(*args: Any, **kwargs: Any) -> Any:
-            result = current_app.ensure_sync(view)(*args, **kwargs)
-            if isinstance(result, Response):
-                # At once, so that the code that called the view sees it.
-                return later(result)
-            after_this_request(later)
-            return result
+            take = prepare()
+            return take(current_app.ensure_sync(view)(*args, **kwargs))
 
         @wraps(view)
         async def modified_async(*args: Any, **kwargs: Any) -> Any:
-            result = await view(*args, **kwargs)
-            if isinstance(result, Response):
-                return later(result)
-            after_this_request(later)
-            return result
+            take = prepare()
+            return take(await view(*args, **kwargs))
 
         return modified_async if iscoroutinefunction(view) else modified
 
