@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask import Response
 from flask.testing import FlaskClient
 
 from flask_store import Store
 from flask_store import serving
 from flask_store.serving import UrlSigner
 from flask_store.stores import BaseStore
+from flask_store.stores.local import LocalStore
 
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -86,6 +88,41 @@ def test_types(
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         policy = response.headers.get("Content-Security-Policy", "")
         assert ("sandbox" in policy) == (mimetype != "application/pdf")
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", ["a.html", "a.png", "a.pdf"])
+def test_hooks_cannot_unlock(app: Flask, first: bool, name: str) -> None:
+    """A hook that sets the site's policy does not replace that of an upload."""
+
+    class Own(Response):
+        """The app's own class of responses."""
+
+    def replace(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = "default-src 'self'"
+        response.headers["X-Content-Type-Options"] = "anything"
+        return response
+
+    app.response_class = Own
+    if first:
+        app.after_request(replace)
+    store = Store(app)
+    if not first:
+        app.after_request(replace)
+    with app.app_context():
+        provider = store.Provider()
+        provider.save(io.BytesIO(b"x"), name)
+    etag = ""
+    for status in (200, 304 if isinstance(provider, LocalStore) else 200):
+        sent = {"If-None-Match": etag}
+        with app.test_client().get(f"/flaskstore/{name}", headers=sent) as response:
+            assert response.status_code == status
+            etag = response.headers.get("ETag", "")
+            policies = response.headers.getlist("Content-Security-Policy")
+            assert policies[0] == "default-src 'self'"
+            sandboxes = [it for it in policies if it.endswith("; sandbox")]
+            assert len(sandboxes) == (name != "a.pdf")
+            assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"]
 
 
 def test_conditional_and_range(provider: BaseStore, client: FlaskClient) -> None:

@@ -298,5 +298,4 @@ def _serve(name: str, store: str = DEFAULT) -> Response:
     except FileNotFoundError:
         # Deleted since it was looked up.
         abort(404)
-    response.headers.update(serving.headers(attributes))
-    return response
+    return serving.guard(response, attributes)

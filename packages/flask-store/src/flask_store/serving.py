@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import cast
+
+from flask import Response
 from itsdangerous import Signer
+from werkzeug.datastructures import Headers
 
 from flask_store._attributes import Attributes
 from flask_store._types import OCTET_STREAM as OCTET_STREAM
@@ -10,9 +18,16 @@ from flask_store._types import content_type as content_type
 from flask_store._types import is_inline as is_inline
 
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+POLICY = "Content-Security-Policy"
+NO_SNIFFING = "X-Content-Type-Options"
+
+
 def headers(attributes: Attributes) -> dict[str, str]:
     """Return the headers that keep an upload from acting in the site's name."""
-    made = {"X-Content-Type-Options": "nosniff"}
+    made = {NO_SNIFFING: "nosniff"}
     if "charset=" in attributes.content_type:
         # Werkzeug would name another charset beside it.
         made["Content-Type"] = attributes.content_type
@@ -20,10 +35,45 @@ def headers(attributes: Attributes) -> dict[str, str]:
         made["Cache-Control"] = attributes.cache_control
     # Chromium shows no PDF in a sandbox; its viewer is one.
     if attributes.content_type != "application/pdf":
-        made["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-        )
+        made[POLICY] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
     return made
+
+
+class GuardedResponse(Response):
+    """A stored file, whose protection no hook of the app can replace.
+
+    Hooks that set a policy for the site's pages set it for files too. This response
+    says its own again where nobody comes after. A browser applies all policies, so
+    those of the app stay beside it.
+    """
+
+    guards: Mapping[str, str] = {}
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return the headers as they are sent."""
+        sent = super().get_wsgi_headers(environ)
+        sent[NO_SNIFFING] = self.guards[NO_SNIFFING]
+        policy = self.guards.get(POLICY)
+        if policy and policy not in sent.getlist(POLICY):
+            sent.add(POLICY, policy)
+        return sent
+
+
+def guard(response: Response, attributes: Attributes) -> Response:
+    """Return a response that keeps the protection of what it sends."""
+    guards = headers(attributes)
+    response.headers.update(guards)
+    # What Werkzeug offers to give a response another class, and no copy.
+    kind: Any = type(response)
+    made = _guarded(kind).force_type(response)
+    made.guards = guards
+    return cast("Response", made)
+
+
+@functools.cache
+def _guarded(base: type[Response]) -> Any:
+    """Return the class of guarded responses for an app's own class."""
+    return type("GuardedResponse", (GuardedResponse, base), {})
 
 
 #: Digits of a Unix time; Python refuses to read thousands of them.
