@@ -41,6 +41,7 @@ ASKED = (
 )  # fmt: skip
 #: The requests that a front may answer by an error of its own.
 FALLIBLE = frozenset({"HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"})
+PLAIN = Answer(200)
 STATUS = {
     200: "200 OK",
     206: "206 PARTIAL CONTENT",
@@ -76,10 +77,12 @@ def answer_file(
         body.close()
         return _error(404, headers)
     body = found
-    asked = Answer(int(status[:3]))
-    handover = None if is_blocked(headers) else body.handover
+    handover = body.handover
+    if handover is not None and is_blocked(headers):
+        handover = None
+    asked = PLAIN if status[:3] == "200" else Answer(int(status[:3]))
     if asked.status == 200:
-        fallible = handover is None or any(map(environ.__contains__, FALLIBLE))
+        fallible = handover is None or not environ.keys().isdisjoint(FALLIBLE)
         if fallible and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             # Only Flask heeds a time that is not the file's own.
             own = None if handover else epoch(Headers(headers).get("Last-Modified"))

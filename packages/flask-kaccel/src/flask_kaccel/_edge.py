@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 logger: logging.Logger = logging.getLogger("flask_kaccel")
+OURS = (FileBody, RedirectBody)
 
 
 class Edge:
@@ -150,7 +151,7 @@ class Edge:
 
 def _ours(body: object, environ: WSGIEnvironment) -> FileBody | RedirectBody | None:
     """Return the body of ours that the response has, closed or not."""
-    if isinstance(body, FileBody | RedirectBody):
+    if isinstance(body, OURS):
         return body
     record: FileBody | RedirectBody | None = environ.get(RECORD)
     if record is None:

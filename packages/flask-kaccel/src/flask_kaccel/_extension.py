@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from flask import Flask
@@ -14,6 +15,7 @@ from flask import Response
 from flask import abort
 from flask import current_app
 from flask import request
+from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -35,9 +37,7 @@ from ._headers import INTERNAL_PREFIX
 from ._headers import REDIRECT
 from ._headers import SECONDS
 from ._headers import accel_headers
-from ._headers import cache_control
-from ._headers import content_disposition
-from ._headers import content_type
+from ._headers import file_headers
 from ._headers import file_settings
 from ._headers import guess_mimetype
 from ._headers import require
@@ -148,7 +148,7 @@ class Kaccel:
             raise ConfigError(
                 "KACCEL_FILES_PATH", None, "set it to the directory of the files"
             )
-        path = safe_join(state.directory, os.fspath(filename))
+        path = _joined(state.directory, os.fspath(filename))
         if path is None:
             return None
         return _send(
@@ -380,6 +380,10 @@ def nginx_locations(
         return configuration(get_state(), "nginx", upstream, keep)
 
 
+#: The same few names over and over; the file system is not asked.
+_joined = lru_cache(1024)(safe_join)
+
+
 def _app() -> Flask:
     """Return the app behind the proxy, each use of which costs a look-up."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # not in the stub
@@ -429,13 +433,13 @@ def _send(
     name = download_name or base_name(path)
     if max_age is None:
         max_age = app.get_send_file_max_age(path)
-    headers = [
-        ("Content-Type", content_type(mimetype or guess_mimetype(name), charset)),
-        ("Content-Disposition", content_disposition(name, as_attachment=as_attachment)),
-        ("Cache-Control", cache_control(max_age)),
-    ]
+    kept = file_headers(
+        name, mimetype or guess_mimetype(name), charset, max_age, save=as_attachment
+    )
+    headers = Headers()
+    headers[:] = kept
     if body.handover is None:
-        headers.append(("Content-Length", str(body.file.size)))
+        headers.add("Content-Length", str(body.file.size))
     if last_modified is not None:
-        headers.append(("Last-Modified", http_date(last_modified)))
+        headers.add("Last-Modified", http_date(last_modified))
     return app.response_class(body, headers=headers, direct_passthrough=True)

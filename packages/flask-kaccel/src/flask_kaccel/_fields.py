@@ -114,6 +114,9 @@ RESTORED = tuple(field for field in TABLE if field.fate is Fate.RESTORED)
 BLOCKING = frozenset(
     name for name, field in FIELDS.items() if field.fate is Fate.BLOCKING
 )
+REPLACED = frozenset(
+    name for name, field in FIELDS.items() if field.fate is Fate.REPLACED
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +166,7 @@ def hidden(headers: HeaderList, allowed: HeaderList) -> list[str]:
 
 def is_blocked(headers: HeaderList) -> bool:
     """Return whether a field keeps the file from being handed over."""
-    return any(
-        (field := FIELDS.get(name.lower())) is not None and field.fate is Fate.BLOCKING
-        for name, _ in headers
-    )
+    return not BLOCKING.isdisjoint([name.lower() for name, _ in headers])
 
 
 def without_file(headers: HeaderList) -> list[tuple[str, str]]:
@@ -188,15 +188,16 @@ def handed_over(
     """
     lines: dict[str, tuple[str, str]] = {}
     others: list[tuple[str, str]] = []
+    drops = front.drops
     for name, value in headers:
         key = name.lower()
         field = FIELDS.get(key)
         if field is None:
             if key[:2] == "x-" and is_internal(key):
                 continue
-        elif field.fate is Fate.REPLACED:
+        elif key in REPLACED:
             continue
-        if not front.drops or key == "set-cookie":
+        if not drops or key == "set-cookie":
             others.append((name, value))
         elif field is None or field.joined:
             line = f"{lines[key][1]}, {value}" if key in lines else value

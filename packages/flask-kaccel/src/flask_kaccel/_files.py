@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BufferedReader
 from typing import NamedTuple
 from urllib.parse import quote
@@ -36,6 +37,11 @@ def suffix(path: str) -> str:
 def is_url(source: object) -> bool:
     """Return whether a source is the URL of an object store, not a directory."""
     return isinstance(source, str) and "://" in source
+
+
+@lru_cache(1024)
+def _quoted(path: str) -> str:
+    return quote(os.fsencode(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Location:
         :param prefix: another location over the same directory.
         """
         # nginx decodes once, and takes a raw "?" for the start of a query.
-        return f"{prefix or self.prefix}{quote(os.fsencode(self.relative(path)))}"
+        return f"{prefix or self.prefix}{_quoted(self.relative(path))}"
 
 
 class File(NamedTuple):

@@ -151,6 +151,16 @@ def expires_value(expires: int | datetime) -> str:
 
 def guess_mimetype(name: str) -> str:
     """Return the type of a file's bytes by its name."""
+    stem, _, last = name.rpartition(".")
+    suffix = f".{last}"
+    known = mimetypes.types_map.get(suffix) if mimetypes.inited else None
+    if (
+        known is not None
+        and stem[:1] not in ("", ".")
+        and suffix not in mimetypes.suffix_map
+        and suffix not in mimetypes.encodings_map
+    ):
+        return known  # what the function below would find, at a tenth of its cost
     # The function reads a scheme before a colon, which a file name does not have.
     mimetype, encoding = mimetypes.guess_type(name.replace(":", "_"))
     if encoding is not None:
@@ -178,6 +188,21 @@ def content_disposition(name: str, *, as_attachment: bool) -> str:
             "filename*": f"UTF-8''{quote(name, ATTR_CHAR, errors='replace')}",
         }
     return dump_options_header("attachment" if as_attachment else "inline", names)
+
+
+@lru_cache(1024)
+def file_headers(
+    name: str, mimetype: str, charset: str | None, max_age: int | None, *, save: bool
+) -> HeaderList:
+    """Return the fields of a file's response.
+
+    :param save: whether browsers save the file instead of showing it.
+    """
+    return (
+        ("Content-Type", content_type(mimetype, charset)),
+        ("Content-Disposition", content_disposition(name, as_attachment=save)),
+        ("Cache-Control", cache_control(max_age)),
+    )
 
 
 def cache_control(max_age: int | None) -> str:
