@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Self
 
@@ -27,8 +27,8 @@ class Selection:
     :param urls: what a browser that got it has fetched for this page.
     """
 
-    links: Sequence[Link]
-    left_out: Sequence[Link]
+    links: tuple[Link, ...]
+    left_out: tuple[Link, ...]
     value: str
     urls: frozenset[str]
 
@@ -50,7 +50,11 @@ class Selection:
             else:
                 left_out.append(link)
         urls = frozenset(link.url for link in chosen if link.fetches)
-        return cls(chosen, left_out, serialize(chosen), urls)
+        return cls(tuple(chosen), tuple(left_out), serialize(chosen), urls)
+
+
+#: The pages of an endpoint push the same links over and over.
+select = lru_cache(maxsize=256)(Selection.of)
 
 
 def head_size(headers: Iterable[tuple[str, str]]) -> int:

@@ -127,6 +127,10 @@ class Link:
             or ("preload" in kinds and found.get("as") in EARLY),
         )
 
+    def __hash__(self) -> int:
+        # The value says all; a string remembers its hash.
+        return hash(self.value)
+
     def __str__(self) -> str:
         return self.value
 

@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 from flask import after_this_request
-from flask import has_request_context
 from flask import request
 from flask import url_for
 from werkzeug.routing import BuildError
@@ -29,12 +28,13 @@ def current_page() -> Page:
 
     :raises SetupError: there is no request, or no extension in its app.
     """
-    if not has_request_context():
+    try:
+        current = current_request()
+    except RuntimeError:
         raise SetupError(
             "links are pushed by requests: call this in a view or in a template "
             "that a view renders, of an app set up with Firehose().init_app(app)"
-        )
-    current = current_request()
+        ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:
         get_state()

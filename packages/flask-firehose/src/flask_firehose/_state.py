@@ -25,6 +25,7 @@ from flask import request
 from ._connector import PushTracker
 from ._early import may_send
 from ._header import Selection
+from ._header import select
 from ._learn import Learned
 from ._link import Link
 from ._manifest import Manifest
@@ -81,8 +82,8 @@ class State:
         :param room: the bytes that there are, if fewer than configured.
         """
         most = self.config.max_bytes
-        return Selection.of(
-            links,
+        return select(
+            tuple(links),
             max_bytes=most if room is None else min(most, room),
             max_links=self.config.max_links,
         )
