@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -195,6 +196,72 @@ def test_hooks_above(fast: bool) -> None:
         headers = app.test_client().get("/").headers
         assert headers["X-Cache"] == said
         assert headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
+
+
+def test_hooks_without_a_name(make_origin: type[Origin], fast: bool) -> None:
+    """Any callable may be a hook, before the cache's own or after it."""
+    origin = make_origin(fast=fast)
+
+    def add(name: str, response: Response) -> Response:
+        response.headers.add(name, "1")
+        return response
+
+    origin.app.after_request(partial(add, "X-Bar"))
+    origin.answer = lambda: fresh("page")
+    for said in ("miss", "hit"):
+        headers = origin.get().headers
+        assert (headers["X-Cache"], headers.getlist("X-Bar")) == (said, ["1"])
+
+
+def test_variables_of_the_app(origin: Origin) -> None:
+    """What the app itself put into the environment makes no difference."""
+
+    @origin.app.before_request
+    def begin() -> None:
+        request.environ["timer.began"] = 1
+        request.environ.update({"timer.name": "x"})
+
+    read_both = read(
+        origin, lambda: [request.environ[f"timer.{it}"] for it in ("began", "name")]
+    )
+    assert [said for _, said in read_both] == ["miss", "hit"]
+
+
+def test_variables_of_a_middleware(origin: Origin) -> None:
+    """What a middleware put there may be a login, and forbids to store the page."""
+    origin.answer = lambda: fresh(request.environ["beaker.session"])
+    for user in ("alice", "bob"):
+        answer = origin.client.get("/", environ_overrides={"beaker.session": user})
+        assert (answer.text, answer.headers["X-Cache"]) == (user, "miss")
+
+
+def test_variables_made_unseen(origin: Origin) -> None:
+    """What is made of reads that were not recorded forbids to store the page."""
+
+    @origin.app.before_request
+    def login() -> None:
+        with unrecorded():
+            request.environ["my.user"] = request.headers["X-User"]
+
+    origin.answer = lambda: fresh(request.environ["my.user"])
+    for user in ("alice", "bob"):
+        answer = origin.client.get("/", headers={"X-User": user})
+        assert (answer.text, answer.headers["X-Cache"]) == (user, "miss")
+
+
+def test_names_of_the_server(origin: Origin) -> None:
+    """A name of CGI's says who the visitor is, whoever set it."""
+
+    @origin.app.before_request
+    def login() -> None:
+        with unrecorded():
+            user = request.headers["X-User"]
+        request.environ["REMOTE_USER"] = user
+
+    origin.answer = lambda: fresh(str(request.remote_user))
+    for user in ("alice", "bob"):
+        answer = origin.client.get("/", headers={"X-User": user})
+        assert (answer.text, answer.headers["X-Cache"]) == (user, "miss")
 
 
 def test_nonce(fast: bool, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,10 +25,11 @@ from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.http import parse_cookie
 
 from ._rules.reads import EVERYTHING
-from ._rules.reads import NOISY
+from ._rules.reads import OBSERVERS
 from ._rules.reads import READERS
 from ._rules.reads import Reads
 from ._rules.reads import SessionUse
+from ._rules.reads import noisy
 
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Recorder:
     :param ignored: modules whose reads make no difference to a page.
     """
 
-    __slots__ = ("_ignored", "environ", "reads", "session")
+    __slots__ = ("_ignored", "_made", "environ", "reads", "session")
 
     def __init__(self, environ: dict[str, Any], ignored: tuple[str, ...]) -> None:
         #: The environment that the app sees.
@@ -82,12 +83,28 @@ class Recorder:
         self.reads = Reads()
         self.session: SessionMixin | None = None
         self._ignored = ignored
+        #: The variables that the app added, of what it had read.
+        self._made: set[str] = set()
 
     def note(self, variable: str) -> None:
         """Note a variable of the environment."""
         known = self.reads.variables
-        if variable not in known and not self._unheeded(variable):
+        if (
+            variable not in known
+            and variable not in self._made
+            and not self._unheeded(variable)
+        ):
             known.add(variable)
+
+    def note_made(self, variable: str) -> None:
+        """Note that the app sets a variable, unless what it read is not recorded."""
+        # Names without a dot are CGI's, and mean the visitor whoever sets them.
+        if (
+            "." in variable
+            and not dict.__contains__(self.environ, variable)
+            and not self._unheeded(variable)
+        ):
+            self._made.add(variable)
 
     def note_cookie(self, name: str) -> None:
         """Note a cookie."""
@@ -116,14 +133,14 @@ class Recorder:
         """Return whether a read makes no difference, by who reads."""
         if _paused.get():
             return True
-        if not self._ignored and variable not in NOISY:
+        if not self._ignored and not noisy(variable):
             return False
         frame: Any = sys._getframe(2)
         while frame is not None:
             module: str = frame.f_globals.get("__name__", "")
             package = module.partition(".")[0]
             if package not in _PLUMBING:
-                if variable in READERS.get(package, ()):
+                if package in OBSERVERS or variable in READERS.get(package, ()):
                     return True
                 return any(
                     module == one or module.startswith(f"{one}.")
@@ -192,6 +209,7 @@ class Environ(dict[str, Any]):
         return dict, (dict(super().items()),)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        self._recorder.note_made(key)
         super().__setitem__(key, value)
         self._own[key] = value
 
@@ -216,8 +234,8 @@ class Environ(dict[str, Any]):
         return super().setdefault(key, default)
 
     def update(self, *others: Any, **values: Any) -> None:
-        super().update(*others, **values)
-        self._own.update(*others, **values)
+        for key, value in dict(*others, **values).items():
+            self[key] = value
 
     def __ior__(self, other: Any) -> Environ:  # type: ignore[override]
         self.update(other)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Literal
 from urllib.parse import urljoin
 from urllib.parse import urlsplit
 
+from flask import Response
 from flask import current_app
 from flask import has_request_context
 from flask import request
@@ -28,6 +30,8 @@ class State:
 
     cache: Cache
     roles: set[Role] = field(default_factory=set)
+    #: The hook that stores responses, if it is installed.
+    hooks: list[Callable[[Response], Response]] = field(default_factory=list)
 
     @property
     def config(self) -> Config:

@@ -124,6 +124,8 @@ class ResponseHandler(_Handler, Store):
         def store_response(response: Response) -> Response:
             return self.handle_response(cache, _current(), response)
 
+        app.extensions[NAME].hooks.append(store_response)
+
     def handle_response(
         self, cache: Cache, asking: Request, response: Response
     ) -> Response:
@@ -233,6 +235,6 @@ def _followed(app: Flask, asking: Request) -> bool:
     common = hooks.get(None)
     if not common:
         return False
-    return common[-1].__name__ != "store_response" or any(
-        hooks.get(name) for name in asking.blueprints
-    )
+    # By identity: a hook may be any callable, such as a partial, and have no name.
+    ours = any(common[-1] is hook for hook in app.extensions[NAME].hooks)
+    return not ours or any(hooks.get(name) for name in asking.blueprints)

@@ -70,20 +70,19 @@ class Retrieval(Validation):
         """Return the stored response to a GET or HEAD, or None to make it."""
         # Nobody waits for more than two views that hang.
         deadline = time.monotonic() + 2 * exchange.cache.config.wait_seconds
-        outcome = exchange.outcome
+        outcome, alone = exchange.outcome, False
         while True:
             entry = exchange.look()
             if entry is not None and (response := self.reuse(exchange, entry)):
                 return response
             if exchange.wishes.only_if_cached:
                 return self.refused(exchange, 504, "only-if-cached")
-            if exchange.leads or not self.should_wait(exchange):
-                break
-            answer = exchange.wait(deadline)
-            if answer == "alone":
+            if exchange.leads or alone or not self.should_wait(exchange):
                 break
             # Whoever led before may have stored the page since the last look.
-            if answer == "look":
+            answer = exchange.wait(deadline)
+            alone = answer == "alone"
+            if answer != "lead":
                 outcome.collapsed = True
                 exchange.cache.events.note("wait")
         outcome.collapsed = False

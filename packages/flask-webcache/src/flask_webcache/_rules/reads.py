@@ -4,6 +4,20 @@ The rule: **everything that was read selects the response by its value, absence
 included.** This alone is always right. The rest keeps it useful: a value that tells one
 visitor from all others would fill the store with pages for one, so that those are not
 stored; and what makes no difference to a page is left out.
+
+Variables of the environment in particular:
+
+===========================  =========================================================
+``HTTP_*``                   selects; forbids if it tells visitors apart
+other names without a dot    are of CGI or the server (``REMOTE_USER``,
+                             ``SSL_CLIENT_*``) and forbid, beside those that are known
+``wsgi.*`` and servers' own  make no difference
+what the app put there       makes no difference: what it was made of is recorded
+what a middleware put there  forbids, as it may be a login (``beaker.session``)
+===========================  =========================================================
+
+Whatever a library of :data:`OBSERVERS` reads makes no difference: the page that it
+measures does not depend on it.
 """
 
 from __future__ import annotations
@@ -108,9 +122,20 @@ _SERVERS = (
     "eventlet.",
     "gevent.",
 )
-# The variables that a library asks for on every request, without the page depending
-# on it; "*" is everything.
-_EVERY: frozenset[str] = VISITOR | {EVERYTHING}
+#: Packages that log and measure, whose reads make no difference to a page.
+OBSERVERS = frozenset(
+    {
+        "ddtrace",
+        "elasticapm",
+        "flask_debugtoolbar",
+        "logging",
+        "newrelic",
+        "opentelemetry",
+        "sentry_sdk",
+    }
+)
+#: The variables that a library asks for on every request, without the page depending
+#: on it.
 READERS: Mapping[str, frozenset[str]] = {
     "flask_login": frozenset(
         {"REMOTE_ADDR", "HTTP_USER_AGENT", "HTTP_X_FORWARDED_FOR"}
@@ -118,18 +143,9 @@ READERS: Mapping[str, frozenset[str]] = {
     "flask_limiter": frozenset(
         {"REMOTE_ADDR", "HTTP_USER_AGENT", "HTTP_X_FORWARDED_FOR"}
     ),
-    # It says Vary itself.
-    "flask_cors": frozenset({"HTTP_ORIGIN"}),
-    "logging": _EVERY,
-    "opentelemetry": _EVERY,
-    "sentry_sdk": _EVERY,
-    "ddtrace": _EVERY,
-    "newrelic": _EVERY,
-    "elasticapm": _EVERY,
-    "flask_debugtoolbar": _EVERY,
 }
-#: The variables for which it matters who reads them.
-NOISY = frozenset(name for names in READERS.values() for name in names)
+#: The variables of CGI for which it matters who reads them.
+NOISY = VISITOR | {EVERYTHING}
 
 
 class SessionUse(Enum):
@@ -222,6 +238,11 @@ def _refused(name: str, environ: Mapping[str, Any]) -> Refusal | None:
     if name in VISITOR or not name.startswith(_FIELD):
         return Refusal.IDENTITY
     return None
+
+
+def noisy(name: str) -> bool:
+    """Return whether it matters who reads a variable."""
+    return name in NOISY or ("." in name and not name.startswith(_SERVERS))
 
 
 def _plain(name: str) -> bool:
