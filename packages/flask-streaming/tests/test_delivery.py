@@ -153,6 +153,7 @@ def test_torn_down_when_the_stream_fails(
     app: Flask, client: FlaskClient, record: Recorder
 ) -> None:
     """So too at an error, which the functions are given."""
+    app.testing = True
     stream(app, record, fail=True)
     with client.get("/") as response, pytest.raises(OSError, match="broken"):
         list(response.response)
@@ -366,6 +367,7 @@ def test_failed_stream_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The log has the traceback, and both signals are sent."""
+    app.testing = True
     app.add_url_rule("/path", "view", lambda: failing())
     caught = []
 
@@ -443,6 +445,7 @@ def test_failure_resets(
     environ: dict[str, Any],
 ) -> None:
     """Where a close is the end of the body, a failed one ends with a reset."""
+    app.testing = True
     server, peer = connection
     app.add_url_rule("/", "view", lambda: failing())
     with pytest.raises(ZeroDivisionError, match="division by zero"):
@@ -674,3 +677,55 @@ def test_events_end_before_their_context(
         if duration:
             list(parts)
     assert record.names() == ["after", "finally", "request", "app", "close"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "buffered"),
+    [
+        ({"Content-Type": "text/html; charset=utf-8"}, False),
+        ({"Content-Type": "text/plain"}, False),
+        ({"Content-Type": "application/x-ndjson"}, False),
+        ({"Content-Type": "text/csv"}, True),
+        ({"Content-Type": "application/zip"}, True),
+        ({"Content-Type": "text/plain", "Content-Length": "5"}, True),
+        ({"Content-Type": "text/plain", "Content-Disposition": "attachment"}, True),
+        ({"Content-Type": "text/html", "Cache-Control": "public, max-age=60"}, True),
+    ],
+)
+def test_proxy_buffers_downloads_alone(
+    app: Flask, client: FlaskClient, headers: dict[str, str], buffered: bool
+) -> None:
+    """What is shown while it arrives is not held back, and a view has the last word."""
+
+    @app.get("/")
+    def view() -> Response:
+        body = stream_with_context(iter(["first"]))
+        return Response(body, headers={**headers, **dict(request.args)})
+
+    found = client.get("/").headers.get("X-Accel-Buffering")
+    assert found == (None if buffered else "no")
+    chosen = client.get("/?X-Accel-Buffering=yes").headers["X-Accel-Buffering"]
+    assert chosen == "yes"
+
+
+def test_other_streams_are_buffered(app: Flask, client: FlaskClient) -> None:
+    """Neither a table nor a generator without a context is the extension's to judge."""
+    app.add_url_rule("/table", view_func=lambda: stream_csv([["a"]]), endpoint="table")
+    app.add_url_rule("/plain", view_func=lambda: Response(iter(["a"])), endpoint="a")
+    for path in ("/table", "/plain"):
+        assert "X-Accel-Buffering" not in client.get(path).headers
+
+
+def test_server_is_not_told_the_error_again(
+    app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In production a server gets an error of ours, without the one that was logged."""
+    app.testing = False
+    app.add_url_rule("/", view_func=lambda: Response(iter(failing())))
+    with pytest.raises(ConnectionResetError, match="has logged why") as raised:
+        client.get("/").get_data()
+    assert raised.value.__suppress_context__
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        client.get("/").get_data()

@@ -13,6 +13,7 @@ from ._responses import stream_template
 from ._responses import stream_template_string
 from ._responses import stream_with_context
 from ._responses import stream_zip
+from ._server import watch_worker
 from .exceptions import BrokerError
 from .exceptions import ClientDisconnected
 from .exceptions import ConfigError
@@ -39,4 +40,5 @@ __all__ = [
     "stream_template_string",
     "stream_with_context",
     "stream_zip",
+    "watch_worker",
 ]

@@ -27,9 +27,12 @@ Finished: TypeAlias = Callable[["Delivery", BaseException | None], None]
 class Delivery:
     """Chunks as they come, counted; at the end, whatever the end is, one call.
 
-    A stream that fails must not look complete to the client: the error goes on to
+    A stream that fails must not look complete to the client: an error goes on to
     the server, which then leaves out the last chunk, and where the body has no
     other end than that of the connection, the connection is reset.
+
+    :param propagate: raise to the server what the body raised. Servers log it, as
+        `finished` may have done already.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Delivery:
         body: Iterable[str | bytes],
         environ: Mapping[str, Any],
         finished: Finished,
+        *,
+        propagate: bool,
     ) -> None:
         self._finished: Finished | None = None
         self.bytes = 0
@@ -45,6 +50,7 @@ class Delivery:
         self._iterator = iter(body)
         self._environ = environ
         self._finished = finished
+        self._propagate = propagate
         self._started = monotonic()
         self._probed = self._started
         #: It is told when its client leaves, and writes by itself at times.
@@ -70,11 +76,10 @@ class Delivery:
             if wire.ends_by_close(self._environ):
                 wire.reset(self._environ)
             self._finish(error)
-            if self._environ.get("gunicorn.socket") is not None:
-                # It was reported. For gunicorn, which would log it once more, the
-                # connection is reset: it leaves out the end, and closes.
-                raise StreamBroken from error
-            raise
+            # What ends a thread or a process is not for us to replace.
+            if self._propagate or not isinstance(error, Exception):
+                raise
+            raise StreamBroken from None
         self.chunks += 1
         self.bytes += len(chunk)
         return chunk

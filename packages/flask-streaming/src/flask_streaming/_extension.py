@@ -23,6 +23,7 @@ from flask.globals import app_ctx
 from flask.sessions import SecureCookieSession
 from werkzeug.wsgi import ClosingIterator
 
+from . import _wire as wire
 from ._chunks import close
 from ._delivery import Delivery
 from ._history import Position
@@ -43,6 +44,14 @@ logger = logging.getLogger("flask_streaming")
 
 #: In the environ of a request whose context its response's body needs.
 KEEP_CONTEXT = "flask_streaming.keep_context"
+
+#: In the environ of a request whose body a proxy should send on as it comes.
+UNBUFFERED = "flask_streaming.unbuffered"
+#: What is shown while it arrives. A table or an archive is of use at its end, and a
+#: proxy that holds it frees the worker from slow clients.
+SHOWN_EARLY = {
+    "application/x-ndjson", "text/event-stream", "text/html", "text/plain",
+}  # fmt: skip
 
 #: In the environ of a request: the subscriptions made in it.
 SUBSCRIPTIONS = "flask_streaming.subscriptions"
@@ -201,10 +210,15 @@ def _allowed(history: bool | str) -> bool | Position:
     return position
 
 
-def keep_context() -> None:
-    """Keep the current request's context until the end of its response's body."""
+def keep_context(*, unbuffered: bool = False) -> None:
+    """Keep the current request's context until the end of its response's body.
+
+    :param unbuffered: a proxy should send the body on as it comes.
+    """
     get_state()
     request.environ[KEEP_CONTEXT] = True
+    if unbuffered:
+        request.environ[UNBUFFERED] = True
 
 
 def close_subscriptions(environ: WSGIEnvironment) -> None:
@@ -223,11 +237,36 @@ def _require_redis(config: Config) -> None:
 
 def _warn_of_processes(state: State) -> None:
     several = request.environ.get("wsgi.multiprocess", False)
-    if several and isinstance(state.broker, MemoryBroker) and state.warn_once():
-        logger.warning(
+    if several and isinstance(state.broker, MemoryBroker):
+        state.warn_once(
             "The server runs several processes, and events reach the clients of one "
             "only: set STREAMING_REDIS_URL, or run one process with many threads"
         )
+
+
+def _warn_of_server(response: Response) -> None:
+    if "Content-Length" not in response.headers and not wire.shows_failure(
+        request.environ
+    ):
+        get_state().warn_once(
+            "A stream that fails looks complete here: this server gives no way to "
+            "break the connection. Have the proxy speak HTTP/1.1 over TCP to the "
+            "server, or, where the server is granian, use another one"
+        )
+
+
+def _unbuffer(response: Response) -> None:
+    """Have nginx send a body on as it comes, where that is of use and safe."""
+    cache = response.cache_control
+    if (
+        UNBUFFERED in request.environ
+        and response.mimetype in SHOWN_EARLY
+        and "Content-Length" not in response.headers
+        and "Content-Disposition" not in response.headers
+        # nginx stores only what it buffers.
+        and not (cache.public or cache.max_age or cache.s_maxage)
+    ):
+        response.headers.setdefault("X-Accel-Buffering", "no")
 
 
 def _deliver(app: Flask, response: Response, **_: object) -> None:
@@ -240,6 +279,8 @@ def _deliver(app: Flask, response: Response, **_: object) -> None:
         or _is_page(response)
     ):
         return
+    _warn_of_server(response)
+    _unbuffer(response)
     releases: list[Callable[[BaseException | None], None]] = []
     what = f"{request.method} {request.path}"
     # Weak, so that a body that nobody closes ends with its last reference.
@@ -252,7 +293,10 @@ def _deliver(app: Flask, response: Response, **_: object) -> None:
             for release in releases:
                 release(error)
 
-    response.response = Delivery(response.response, request.environ, finished)
+    propagate = bool(app.testing or app.config["PROPAGATE_EXCEPTIONS"])
+    response.response = Delivery(
+        response.response, request.environ, finished, propagate=propagate
+    )
     if KEEP_CONTEXT in request.environ:
         releases.append(_hold_context())
 

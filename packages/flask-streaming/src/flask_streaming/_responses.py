@@ -297,7 +297,7 @@ def _stream(template: Template, context: dict[str, Any]) -> TemplateStream:
 
     in_request = has_request_context()
     if in_request:
-        keep_context()
+        keep_context(unbuffered=True)
     prime = in_request and request.method != "HEAD"
     return TemplateStream(generate(), prime=prime)
 
@@ -323,12 +323,12 @@ def stream_with_context(
     is torn down once, at the end of the response's body.
     """
     if isinstance(generator_or_function, (Iterable, AsyncIterable)):
-        keep_context()
+        keep_context(unbuffered=True)
         return iter(iterated("generator", generator_or_function))
     function = generator_or_function
 
     def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        keep_context()
+        keep_context(unbuffered=True)
         return iter(iterated("the generator", function(*args, **kwargs)))
 
     return update_wrapper(wrapper, function)

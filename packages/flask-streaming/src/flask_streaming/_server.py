@@ -1,4 +1,16 @@
-"""The server around the application: is it about to stop?"""
+"""The server around the application: is it about to stop?
+
+No server tells its application. But most close the sockets at which they listen first,
+and then wait for the streams that are open; this is what is looked at everywhere.
+
+gunicorn's gthread worker keeps its sockets open while it waits, and is told to stop in
+ways that an application cannot see: a signal that only the main thread may handle, or
+``--max-requests``, which sends none. Its worker knows, by its attribute ``alive``.
+gunicorn gives it to the hook ``post_worker_init``, from which :func:`watch_worker`
+takes it. Where the operator has not set the hook, it is looked for among all objects of
+the process, once. Where neither finds it, or ``alive`` is not there any more, the
+sockets are all that is looked at.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +24,7 @@ from . import _wire as wire
 
 
 class Server:
-    """The server that accepts the connections of streams, seen from its application.
-
-    No server tells its application that it is about to stop. But most close the sockets
-    at which they listen first, and then wait for the streams that are open.
-    """
+    """The server that accepts the connections of streams, seen from its application."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, list[tuple[int, int]]] = {}
@@ -38,21 +46,30 @@ class Server:
         """Return whether the server accepts nothing more."""
         if not self._asked:
             self._asked = True
-            self._worker = _gunicorn_worker()
+            self._worker = _given.get(os.getpid()) or _find_worker()
         if getattr(self._worker, "alive", True) is False:
             return True
         known = [each for listeners in self._known.values() for each in listeners]
         return bool(known) and not any(_is_open(*each) for each in known)
 
 
-def _gunicorn_worker() -> Any:
-    """Return gunicorn's worker, if this process is one.
+#: The worker that the hook gave, by process.
+_given: dict[int, Any] = {}
 
-    Its gthread worker keeps its sockets open while it waits, and is told to stop in
-    ways that an application cannot see: a signal that only the main thread may handle,
-    or ``--max-requests``, which sends none. Where ``alive`` is not there any more, the
-    sockets are all that is looked at.
+
+def watch_worker(worker: Any) -> None:
+    """End live streams when a worker of gunicorn stops.
+
+    Call it in gunicorn's hook ``post_worker_init``. Without it the worker is looked for
+    among all objects of the process, at its first live stream.
+
+    :param worker: what the hook is given.
     """
+    _given[os.getpid()] = worker
+
+
+def _find_worker() -> Any:
+    """Return gunicorn's worker, if this process is one."""
     base = sys.modules.get("gunicorn.workers.base")
     kind = getattr(base, "Worker", None)
     if kind is None:
@@ -83,16 +100,10 @@ def _listens(number: int) -> bool:
 
 def _address(number: int) -> bytes:
     """Return what a connection and the socket that accepted it have in common."""
-    libc = wire.library()
-    if libc is None:
+    found = wire.address(number)
+    if not found:
         return b""
-    import ctypes
-
-    answer = ctypes.create_string_buffer(wire.ADDRESS_SIZE)
-    size = ctypes.c_uint(wire.ADDRESS_SIZE)
-    if libc.getsockname(number, answer, ctypes.byref(size)) != 0:
-        return b""
-    (family,) = struct.unpack_from("H", answer)
+    (family,) = struct.unpack_from("H", found)
     # The family and the port: the listening socket may have no address of its own.
     # Of a Unix socket, all of the path.
-    return answer.raw[: size.value] if family == wire.AF_UNIX else answer.raw[:4]
+    return found if family == wire.AF_UNIX else found[:4]

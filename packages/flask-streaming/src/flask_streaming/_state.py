@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from .config import Config
 
 
 NAME = "streaming"
+
+logger = logging.getLogger("flask_streaming")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class State:
     _brokers: dict[int, MemoryBroker | RedisBroker] = field(
         default_factory=dict, repr=False
     )
-    _warned: list[bool] = field(default_factory=list, repr=False)
+    _warned: dict[str, None] = field(default_factory=dict, repr=False)
 
     @property
     def broker(self) -> MemoryBroker | RedisBroker:
@@ -47,10 +50,11 @@ class State:
             broker = self._brokers.setdefault(process, broker)
         return broker
 
-    def warn_once(self) -> bool:
-        """Return whether this is the first time."""
-        self._warned.append(True)
-        return len(self._warned) == 1
+    def warn_once(self, message: str) -> None:
+        """Log a warning, if it is the first of its kind."""
+        if message not in self._warned:
+            self._warned[message] = None
+            logger.warning(message)
 
 
 def get_state() -> State:

@@ -90,6 +90,35 @@ def ends_by_close(environ: Mapping[str, Any]) -> bool:
     )
 
 
+def shows_failure(environ: Mapping[str, Any]) -> bool:
+    """Tell whether a body of unknown length that breaks can be told from a whole one.
+
+    Granian, which writes by itself, ends both in the same way. A connection that is
+    not shown, or a Unix socket, cannot be reset.
+    """
+    if environ.get("SERVER_SOFTWARE") == "Granian":
+        return False
+    if not ends_by_close(environ):
+        return True
+    number = descriptor(environ)
+    found = address(number) if number >= 0 else b""
+    return bool(found) and struct.unpack_from("H", found) != (AF_UNIX,)
+
+
+def address(number: int) -> bytes:
+    """Return the address of a socket as the kernel writes it, or nothing."""
+    libc = library()
+    if libc is None:
+        return b""
+    import ctypes
+
+    answer = ctypes.create_string_buffer(ADDRESS_SIZE)
+    size = ctypes.c_uint(ADDRESS_SIZE)
+    if libc.getsockname(number, answer, ctypes.byref(size)) != 0:
+        return b""
+    return answer.raw[: size.value]
+
+
 def reset(environ: Mapping[str, Any]) -> bool:
     """Drop the connection with a TCP reset, whatever the server does afterwards.
 

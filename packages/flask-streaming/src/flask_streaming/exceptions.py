@@ -51,7 +51,12 @@ class ClientDisconnected(StreamingError, ConnectionResetError):  # noqa: N818 - 
 
 
 class StreamBroken(StreamingError, ConnectionResetError):  # noqa: N818 - an event
-    """A stream failed, was reported, and must not look complete."""
+    """A stream failed, was reported, and must not look complete.
+
+    Raised to the server in place of the error, which it would log once more.
+    """
 
     def __init__(self) -> None:
-        super().__init__(errno.ECONNRESET, "The stream failed")
+        super().__init__(
+            errno.ECONNRESET, "The stream failed; flask_streaming has logged why"
+        )

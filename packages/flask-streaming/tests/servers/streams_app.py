@@ -162,6 +162,33 @@ def asking() -> Response:
     return Response(stream_with_context(generate()))
 
 
+#: Set by the client once it has the first part.
+next_step = threading.Event()
+
+
+@app.get("/steps/<kind>")
+def steps(kind: str) -> Any:
+    """Send a part, and the other one once the client has the first."""
+    next_step.clear()
+
+    def generate() -> Iterator[str]:
+        # A group of the template's items, and more than its first chunk needs.
+        yield from ["first", *[500 * " "] * 4]
+        yield "last" if next_step.wait(10) else "too late"
+
+    if kind == "generator":
+        return Response(stream_with_context(generate()))
+    source = "{% for part in parts %}{{ part }}{% endfor %}"
+    return Response(stream_template_string(source, parts=generate()))
+
+
+@app.post("/steps")
+def release() -> tuple[str, int]:
+    """Take the next step."""
+    next_step.set()
+    return "", 204
+
+
 @app.get("/quiet")
 def quiet() -> Response:
     """Listen to a channel on which nothing is said."""

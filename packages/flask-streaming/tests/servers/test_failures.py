@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -82,15 +84,51 @@ def test_failure_shows(
 
 @pytest.mark.parametrize("kind", ["chunks", "csv"])
 def test_failure_is_logged_once(servers: dict[str, harness.Server], kind: str) -> None:
-    """A stream that fails is one traceback in the log of gunicorn, not two."""
+    """The error of a stream that fails is in the log of the server once, not twice."""
     direct = servers["direct"]
-    if not direct.name.startswith("gunicorn"):
-        pytest.skip("other servers log what a stream raises, and must be told")
-    before = direct.log().count("Traceback")
+    before = counts(direct).get("BrokenError", 0)
+    logged = re.compile(r"^(\w+\.)?BrokenError$", re.MULTILINE)
+    first = len(logged.findall(direct.log()))
     curl(f"{direct.url}/fail/{kind}")
     curl(f"{direct.url}/fail/{kind}", "--http1.0")
-    counts(direct)
-    assert direct.log().count("Traceback") == before + 2
+    wait_until(lambda: counts(direct)["BrokenError"] == before + 2)
+    assert len(logged.findall(direct.log())) == first + 2
+
+
+@pytest.mark.parametrize(
+    ("server", "option", "hidden"),
+    [
+        (harness.granian, "--http1.1", True),
+        (harness.cheroot, "--http1.0", True),
+        (harness.cheroot, "--http1.1", False),
+        (harness.hypercorn, "--http1.0", True),
+        (harness.uvicorn, "--http1.0", True),
+        (harness.waitress, "--http1.0", False),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_server_that_hides_failures(
+    server: Callable[[Path], AbstractContextManager[harness.Server]],
+    option: str,
+    hidden: bool,
+) -> None:
+    """Where a part looks like the whole, the log says so, once, before any failure."""
+    with server(APP) as running:
+        for _ in range(2):
+            assert curl(f"{running.url}/whole", option).returncode == 0
+        assert (curl(f"{running.url}/fail/csv", option).returncode == 0) == hidden
+        warning = "A stream that fails looks complete here"
+        assert running.log().count(warning) == hidden
+
+
+def test_unix_socket_hides_failures(tmp_path: Path) -> None:
+    """A Unix socket cannot be reset: the log says so, unless HTTP/1.1 is spoken."""
+    path = tmp_path / "socket"
+    with harness.gunicorn(APP, "--bind", f"unix:{path}", worker="gthread") as server:
+        for option, count in (("--http1.1", 0), ("--http1.0", 1), ("--http1.0", 1)):
+            url = "http://localhost/whole"
+            assert curl(url, option, "--unix-socket", str(path)).returncode == 0
+            assert server.log().count("A stream that fails looks") == count
 
 
 @pytest.mark.parametrize("option", ["--debug", "--without-threads"])

@@ -211,6 +211,33 @@ def test_max_requests_with_an_open_stream(worker: str) -> None:
         assert time.monotonic() - started < 10
 
 
+#: The hook, and no search that could take its place.
+HOOK = """
+def post_worker_init(worker):
+    from flask_streaming import _server, watch_worker
+
+    _server._find_worker = lambda: None
+    watch_worker(worker)
+"""
+
+
+def test_worker_is_handed_over(tmp_path: Path) -> None:
+    """A worker that gunicorn's hook gave is believed when it says that it stops."""
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(HOOK)
+    options = ["--config", str(config), "--threads", "20", "--graceful-timeout", "20"]
+    with (
+        harness.gunicorn(
+            APP, *options, "--max-requests", "10", worker="gthread"
+        ) as server,
+        connect(server, "/events"),
+    ):
+        first = ask(server, "/counts")["process"]
+        started = time.monotonic()
+        wait_until(lambda: ask(server, "/counts")["process"] != first)
+        assert time.monotonic() - started < 10
+
+
 def is_alive(process: int) -> bool:
     """Return whether a process is there."""
     return Path(f"/proc/{process}").exists()
