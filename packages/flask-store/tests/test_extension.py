@@ -7,18 +7,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
 from flask import request
 from flask.testing import FlaskClient
 from werkzeug.datastructures import FileStorage
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
 
 import flask_store
 from flask_store import ConfigError
 from flask_store import FileWrapper
 from flask_store import MissingDependencyError
 from flask_store import NotConfiguredError
+from flask_store import Provider
 from flask_store import SetupError
 from flask_store import Store
 from flask_store.config import Config
@@ -64,6 +68,34 @@ def test_upload_and_fetch(client: FlaskClient) -> None:
         assert response.status_code == 200
         assert response.data == b"content"
         assert response.mimetype == "image/jpeg"
+
+
+@pytest.mark.parametrize("mount", ["/shop", "/süß %41/b"])
+def test_mounted(app: Flask, client: FlaskClient, mount: str) -> None:
+    """URLs lead to the file wherever the app is mounted."""
+    wsgi = mount.encode().decode("latin-1")
+    mounted = DispatcherMiddleware(Flask("other"), {wsgi: app})
+    outside = Client(mounted)
+    form = {"afile": (io.BytesIO(b"content"), "a b.txt")}
+    url = outside.post(f"{quote(mount)}/upload", data=form).text
+    assert url == f"{quote(mount)}/flaskstore/a%20b.txt"
+    with outside.get(url) as response:
+        assert (response.status_code, response.data) == (200, b"content")
+    # Where no request tells, the configuration does.
+    app.config["APPLICATION_ROOT"] = mount
+    with app.app_context():
+        file = Provider().file("a b.txt")
+        assert (file.relative_url(), file.absolute_url()) == (url, url)
+
+
+def test_mounted_with_domain(app: Flask) -> None:
+    """``STORE_DOMAIN`` is where browsers reach the files, mount point included."""
+    app.config["STORE_DOMAIN"] = "https://example.com/shop"
+    Store(app)
+    with app.test_request_context(base_url="https://example.com/shop"):
+        file = Provider().file("a.txt")
+        assert file.absolute_url() == "https://example.com/shop/flaskstore/a.txt"
+        assert file.relative_url() == "/shop/flaskstore/a.txt"
 
 
 def test_form_without_file(client: FlaskClient) -> None:

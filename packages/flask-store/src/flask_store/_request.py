@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import IO
 from typing import Any
 
+from flask import current_app
+from flask import has_app_context
 from flask import has_request_context
 from flask import request
 from werkzeug.exceptions import ClientDisconnected
@@ -31,6 +33,15 @@ def is_body(stream: object) -> bool:
 def content_digest() -> str | None:
     """Return the current request's ``Content-Digest``."""
     return request.headers.get("Content-Digest")
+
+
+def mount_point() -> str:
+    """Return the path under which the app is reached, without a slash at its end."""
+    if has_request_context():
+        return request.root_path.rstrip("/")
+    if has_app_context():
+        return str(current_app.config["APPLICATION_ROOT"]).rstrip("/")
+    return ""
 
 
 class Body:

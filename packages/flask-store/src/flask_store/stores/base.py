@@ -31,6 +31,7 @@ from flask_store._listing import rolled_up
 from flask_store._request import body_of
 from flask_store._request import content_digest
 from flask_store._request import is_body
+from flask_store._request import mount_point
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
 from flask_store.exceptions import NotFoundError
@@ -322,11 +323,24 @@ class BaseStore:
         return f"{self.absolute_url(name)}?{urlencode(query)}"
 
     def absolute_url(self, name: str) -> str:
-        """Return a file's URL with ``STORE_DOMAIN``, if there is one."""
-        return self.config.domain + self.relative_url(name)
+        """Return a file's URL with ``STORE_DOMAIN``, if there is one.
+
+        Without it, it starts with where the app is mounted, as :meth:`relative_url`.
+        """
+        if not self.config.domain:
+            return self.relative_url(name)
+        return self.config.domain + self._own_url(name)
 
     def relative_url(self, name: str) -> str:
-        """Return a file's URL without a domain."""
+        """Return a file's URL without a domain.
+
+        It starts with where the app is mounted: in a request with the path that the
+        server says, elsewhere with ``APPLICATION_ROOT``.
+        """
+        mounted = mount_point() if self.register_route else ""
+        return quote(mounted) + self._own_url(name)
+
+    def _own_url(self, name: str) -> str:
         return self.url_join(self.config.url_prefix, self.full_name(name))
 
     def url_join(self, *parts: str) -> str:
