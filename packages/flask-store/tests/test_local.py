@@ -24,6 +24,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from flask_store import BackendError
+from flask_store import InvalidNameError
 from flask_store import NotFoundError
 from flask_store import Store
 from flask_store import spool as spool_module
@@ -165,7 +166,7 @@ def test_folder_in_the_way(provider: LocalStore) -> None:
 def test_file_in_the_way(provider: LocalStore) -> None:
     """Nothing can be saved in a file."""
     provider.save(io.BytesIO(b""), "a")
-    with pytest.raises(BackendError, match=r"cannot save 'a/b\.txt': "):
+    with pytest.raises(InvalidNameError, match="'a' is there already, and is no f"):
         provider.save(io.BytesIO(b""), "a/b.txt")
     assert not provider.exists("a/b.txt")
     assert list(provider.list("a/")) == []
@@ -572,3 +573,50 @@ def test_check_of_a_bad_folder(provider: LocalStore) -> None:
     provider.root.write_text("a file")
     with pytest.raises(BackendError, match="cannot save 'a file in STORE_PATH'"):
         list(provider.check())
+
+
+def test_folder_behind_a_link(tmp_path: Path) -> None:
+    """A link to a folder leads out of the store for nobody."""
+    outside = tmp_path / "outside"
+    (outside / "empty").mkdir(parents=True)
+    (outside / "secret.txt").write_text("secret")
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="secret", STORE_PATH=str(tmp_path / "uploads"))
+    store = Store(app)
+    with app.app_context():
+        provider = store.Provider()
+        provider.save(io.BytesIO(b"x"), "a.txt")
+        (tmp_path / "uploads/link").symlink_to(outside)
+        (tmp_path / "uploads/sub").mkdir()
+        (tmp_path / "uploads/sub/link").symlink_to(outside)
+        for link in ("link", "sub/link"):
+            name = f"{link}/secret.txt"
+            assert not provider.exists(name)
+            for read in (provider.open, provider.size, provider.attributes):
+                with pytest.raises(NotFoundError, match="is not in the store"):
+                    read(name)
+            for to in (f"{link}/b.txt", f"{link}/new/b.txt"):
+                why = f"'{link}' is there already, and is no folder"
+                with pytest.raises(InvalidNameError, match=why):
+                    provider.save(io.BytesIO(b"x"), to)
+                with pytest.raises(InvalidNameError, match=why):
+                    provider.move("a.txt", to)
+            provider.delete(name)
+            assert list(provider.list(f"{link}/")) == []
+            assert provider.page(f"{link}/").files == []
+            assert provider.delete_prefix(f"{link}/") == 0
+            assert list(provider.within(link).list()) == []
+            with app.test_client().get(f"/flaskstore/{name}") as response:
+                assert response.status_code == 404
+    assert sorted(path.name for path in outside.iterdir()) == ["empty", "secret.txt"]
+
+
+def test_file_in_place_of_a_folder(provider: LocalStore) -> None:
+    """Where a name is a file's, no file can be below it."""
+    provider.save(io.BytesIO(b"x"), "x")
+    for name in ("x/y", "x/y/z"):
+        with pytest.raises(InvalidNameError, match="'x' is there already, and is no"):
+            provider.save(io.BytesIO(b"y"), name)
+        assert not provider.exists(name)
+    provider.save(io.BytesIO(b"z"), "f/z")
+    assert provider.save(io.BytesIO(b"f"), "f").name.startswith("f_")

@@ -31,6 +31,7 @@ from flask_store._records import read
 from flask_store._records import write
 from flask_store.config import Config
 from flask_store.exceptions import ConfigError
+from flask_store.exceptions import InvalidNameError
 from flask_store.exceptions import NotFoundError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.spool import ABSENT
@@ -166,7 +167,7 @@ class LocalStore(BaseStore):
         """Open a file for reading."""
         self._stat(name)
         with system_failing_as("open", name):
-            return self._path(name).open("rb")
+            return self._found(name).open("rb")
 
     def exists(self, name: str) -> bool:
         """Tell whether a file is there."""
@@ -179,7 +180,7 @@ class LocalStore(BaseStore):
     def delete(self, name: str) -> None:
         """Delete a file; it is no error when there is none."""
         with contextlib.suppress(NotFoundError), system_failing_as("delete", name):
-            path = self._path(name)
+            path = self._found(name)
             forget(str(path))
             path.unlink()
 
@@ -187,7 +188,7 @@ class LocalStore(BaseStore):
         """Delete all files whose names start with a prefix, and their folders."""
         count = super().delete_prefix(prefix)
         above, start = self._start(prefix)
-        for folder, _, _ in os.walk(self.root / above, topdown=False):
+        for folder, _, _ in os.walk(self._top(above) or "", topdown=False):
             inside = f"{Path(folder).relative_to(self.root).as_posix()}/"
             # Those that hold anything, a file in the making too, stay.
             with contextlib.suppress(OSError):
@@ -241,7 +242,7 @@ class LocalStore(BaseStore):
         """Yield the files whose names start with a prefix, sorted by their names."""
         above, start = self._start(prefix)
         root = self.within(None)
-        for name, found in _walk(self.root / above, above, start):
+        for name, found in _walk(self._top(above), above, start):
             yield FileWrapper(root, name, found.st_size, _time(found))
 
     def _start(self, prefix: str) -> tuple[str, str]:
@@ -252,6 +253,10 @@ class LocalStore(BaseStore):
             names.check(folder)
         return folder + slash, start
 
+    def _top(self, above: str) -> Path | None:
+        """Return the folder of a listing, unless a link leads out of the store."""
+        return None if self._obstacle(above) else self.root / above
+
     def _entries(
         self, start: str, delimiter: str | None, after: str
     ) -> Iterator[FileWrapper | str]:
@@ -261,7 +266,7 @@ class LocalStore(BaseStore):
         root = self.within(None)
         above, start = root._start(start)
         for name, found in _walk(
-            self.root / above, above, start, after, shallow=delimiter is not None
+            root._top(above), above, start, after, shallow=delimiter is not None
         ):
             if found is None:
                 yield name
@@ -302,14 +307,49 @@ class LocalStore(BaseStore):
     def _stat(self, name: str) -> os.stat_result:
         with system_failing_as("read", name):
             # A symbolic link is no file of the store: it may lead anywhere.
-            found = self._path(name).lstat()
+            found = self._found(name).lstat()
         if not stat.S_ISREG(found.st_mode):
             raise NotFoundError(name)
         return found
 
     def _target(self, full: str) -> str:
+        """Return the path of a file that is to be.
+
+        :raises InvalidNameError: where what should be a folder is something else.
+        """
+        if obstacle := self._obstacle(full):
+            reason = f"{obstacle!r} is there already, and is no folder"
+            raise InvalidNameError(full, reason)
         # A save is short, and a Path takes as long to build as the kernel to link.
         return f"{self.root}/{full}"
+
+    def _found(self, name: str) -> Path:
+        """Return the path of a file that may be there.
+
+        :raises NotFoundError: where a folder on the way is none of the store.
+        """
+        full = self.full_name(name)
+        if self._obstacle(full):
+            raise NotFoundError(name)
+        return self.root / full
+
+    def _obstacle(self, full: str) -> str | None:
+        """Return the first part on the way to a file that is there and no folder.
+
+        A symbolic link to a folder is none: it may lead anywhere.
+        """
+        end = full.find("/")
+        while end >= 0:
+            folder = full[:end]
+            try:
+                found = os.lstat(f"{self.root}/{folder}")
+            except OSError:
+                # What comes of it tells more than this.
+                return None
+            if not stat.S_ISDIR(found.st_mode):
+                return folder
+            end = full.find("/", end + 1)
+        return None
 
     def _path(self, name: str) -> Path:
         return self.root / self.full_name(name)
@@ -321,23 +361,29 @@ class _OtherFileSystemError(Exception):
 
 @overload
 def _walk(
-    folder: Path, above: str, start: str
+    folder: Path | None, above: str, start: str
 ) -> Iterator[tuple[str, os.stat_result]]: ...
 @overload
 def _walk(
-    folder: Path, above: str, start: str, after: str, *, shallow: bool
+    folder: Path | None, above: str, start: str, after: str, *, shallow: bool
 ) -> Iterator[tuple[str, os.stat_result | None]]: ...
 def _walk(
-    folder: Path, above: str, start: str, after: str = "", *, shallow: bool = False
+    folder: Path | None,
+    above: str,
+    start: str,
+    after: str = "",
+    *,
+    shallow: bool = False,
 ) -> Iterator[tuple[str, os.stat_result | None]]:
     """Yield files in the order of their whole names, as S3 does.
 
+    :param folder: the folder, or None for nothing.
     :param above: the folder's name in the store, with its slash.
     :param start: what names begin with.
     :param after: yield only what comes after this entry.
     :param shallow: yield a folder that holds files, instead of these.
     """
-    for name, entry in _sorted_entries(folder):
+    for name, entry in _sorted_entries(folder) if folder else ():
         full = above + name
         inside = name.endswith("/") and not shallow and after.startswith(full)
         if full <= after and not inside:
