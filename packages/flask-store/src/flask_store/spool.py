@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import functools
 import io
 import os
 import sys
@@ -28,6 +30,11 @@ HIDDEN_PREFIX = ".spool-"
 #: What stands for a file that is not there, or a folder in its place.
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
+#: A file system without hard links, or a file that has too many.
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+#: Of Linux: relative to the current folder, and fail where the name is taken.
+AT_FDCWD = -100
+RENAME_NOREPLACE = 1
 
 
 class Spool(io.BufferedRandom):
@@ -101,8 +108,20 @@ class Spool(io.BufferedRandom):
                 os.link(source, path, src_dir_fd=0, follow_symlinks=True)
         except FileExistsError:
             return False
+        except OSError as error:
+            if not self._hidden or error.errno not in NO_LINKS:
+                raise
+            if not self._rename(path):
+                return False
         self.linked = True
         self._forget()
+        return True
+
+    def _rename(self, path: str) -> bool:
+        """Give the file its name where there are no hard links."""
+        if self._hidden is None or not rename_unless_taken(self._hidden, path):
+            return False
+        self._hidden = None
         return True
 
     def _forget(self) -> None:
@@ -122,6 +141,51 @@ class Spool(io.BufferedRandom):
         finally:
             os.close(descriptor)
             self._forget()
+
+
+def rename_unless_taken(source: str, path: str) -> bool:
+    """Rename a file; return whether the name was free.
+
+    Where the system cannot do both at once, an empty file holds the name: for a moment
+    it can be seen, and a kill in between leaves it.
+    """
+    done = _rename_exclusively(source, path)
+    if done is not None:
+        return done
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        return False
+    try:
+        os.replace(source, path)  # noqa: PTH105 - as all here
+    except BaseException:
+        os.unlink(path)  # noqa: PTH108
+        raise
+    return True
+
+
+def _rename_exclusively(source: str, path: str) -> bool | None:
+    """Call renameat2(2); return None where the system or the disk has none."""
+    call = getattr(_libc(), "renameat2", None)
+    if call is None:
+        return None
+    here = ctypes.c_int(AT_FDCWD)
+    flags = ctypes.c_uint(RENAME_NOREPLACE)
+    if not call(here, os.fsencode(source), here, os.fsencode(path), flags):
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        return False
+    if number in {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP}:
+        return None
+    raise OSError(number, os.strerror(number), path)
+
+
+@functools.cache
+def _libc() -> object:
+    if sys.platform != "linux":  # pragma: no cover
+        return None
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class Raw(io.FileIO):

@@ -7,6 +7,7 @@ stores neither list nor serve, so that finishing links the bytes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -231,6 +232,10 @@ class _Part(Spool):
         """Give the file a name; return whether the name was free."""
         self._place.attempt(self._upload, path)
         return super().link(path)
+
+    def _rename(self, path: str) -> bool:
+        """Have the bytes copied: until the record names the file they stay."""
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
 
     def _forget(self) -> None:
         """Keep the bytes: they are dropped when the record names the file."""

@@ -36,6 +36,7 @@ from flask_store.exceptions import NotFoundError
 from flask_store.file_wrapper import FileWrapper
 from flask_store.spool import ABSENT
 from flask_store.spool import HIDDEN_PREFIX
+from flask_store.spool import NO_LINKS
 from flask_store.spool import Spool
 from flask_store.spool import leftovers
 from flask_store.spool import make_folder
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
 
 #: How often a folder that was removed meanwhile is made again.
 ATTEMPTS = 3
-#: A file system without hard links, or a file that has too many.
-NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
 class LocalStore(BaseStore):
