@@ -22,7 +22,6 @@ from ._state import NAME
 from ._state import Page
 from ._state import State
 from ._state import current_request
-from ._state import get_state
 from ._state import logger
 
 
@@ -32,15 +31,18 @@ KEY = "_flask_firehose"
 _LATE = Page(done=True)
 
 
-def finish(response: Response) -> Response:
+def finish(state: State, response: Response) -> Response:
     """Let a response take its page's links along, if it is a page that arrived."""
-    request, state = current_request(), get_state()
+    request = current_request()
     page: Page = getattr(request, KEY)
     page.done = True
     if page.links and _carries(state, request, response):
-        # What caches may keep for everyone is the same for everyone.
-        shared = is_shared(response.headers.getlist("Cache-Control"))
-        connector = None if shared else state.connector
+        connector = state.connector
+        if connector is not None and is_shared(
+            response.headers.getlist("Cache-Control")
+        ):
+            # What caches may keep for everyone is the same for everyone.
+            connector = None
         known_urls = set() if connector is None else known(connector)
         page.sent = choose(state, page, request, response, known_urls)
         if connector is not None and page.sent.urls and request.method == "GET":

@@ -37,10 +37,10 @@ def current_page() -> Page:
         ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:
-        get_state()
+        state = get_state()
         page = Page()
         setattr(current, KEY, page)
-        after_this_request(finish)
+        after_this_request(functools.partial(finish, state))
     return page
 
 
