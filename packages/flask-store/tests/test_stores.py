@@ -230,3 +230,30 @@ def test_deleted_before_it_is_sent(app: Flask, monkeypatch: pytest.MonkeyPatch) 
     with app.app_context():
         store.Provider().save(io.BytesIO(b"x"), "a.txt")
     assert app.test_client().get("/flaskstore/a.txt").status_code == 404
+
+
+def test_uploads_of_a_store(app: Flask, tmp_path: Path) -> None:
+    """Uploads that resume go to the store that they are for, and are listed by it."""
+    store = Store(app)
+    for name in ("default", "private"):
+        routes = store.tus(
+            f"/{name}", authorize=lambda *_: "me", store=name, name=f"{name}_uploads"
+        )
+        app.register_blueprint(routes)
+    headers = {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": "7",
+        "Upload-Metadata": "filename YS50eHQ=",
+        "Content-Type": "application/offset+octet-stream",
+    }
+    client = app.test_client()
+    assert client.post("/private", headers=headers, data=b"content").status_code == 201
+    assert (tmp_path / "private/a.txt").read_bytes() == b"content"
+    assert not (tmp_path / "public/a.txt").exists()
+    runner = app.test_cli_runner()
+    listed = {
+        name: runner.invoke(args=["store", "--store", name, "uploads"]).output
+        for name in ("default", "private")
+    }
+    assert listed["default"] == ""
+    assert "a.txt" in listed["private"]

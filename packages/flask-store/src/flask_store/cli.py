@@ -18,6 +18,7 @@ from flask.cli import with_appcontext
 from werkzeug.datastructures import FileStorage
 from werkzeug.utils import import_string
 
+from flask_store._tus.cli import CHOSEN
 from flask_store._tus.cli import uploads
 from flask_store.exceptions import StoreError
 from flask_store.stores.base import BaseStore
@@ -55,9 +56,6 @@ class Watched:
         if name == "fileno":
             raise AttributeError(name)
         return getattr(self._file, name)
-
-
-CHOSEN = "flask_store.store"
 
 
 @click.group("store", cls=StoreGroup)

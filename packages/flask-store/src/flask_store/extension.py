@@ -180,6 +180,7 @@ class Store:
         *,
         authorize: Authorize,
         destination: str | None = None,
+        store: str = DEFAULT,
         max_size: int | None = None,
         max_uploads: int | None = None,
         expires: float = 86400,
@@ -201,6 +202,7 @@ class Store:
             says whose it is; only who is answered the same later may touch it. None
             refuses; it may ``abort()`` too.
         :param destination: the folder of the finished files.
+        :param store: the name of their store in ``STORES``.
         :param max_size: the most bytes of one upload.
         :param max_uploads: the most unfinished uploads of one owner.
         :param expires: seconds after its last byte when an upload is dropped.
@@ -211,7 +213,7 @@ class Store:
         return Uploads(
             url_prefix,
             authorize=authorize,
-            provider=functools.partial(Provider, destination),
+            provider=functools.partial(Provider, destination, store=store),
             max_size=max_size,
             max_uploads=max_uploads,
             expires=expires,

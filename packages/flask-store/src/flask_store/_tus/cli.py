@@ -9,6 +9,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 
+#: Where the group keeps the name of the store that was chosen.
+CHOSEN = "flask_store.store"
+
+
 @click.command()
 @click.option("--sweep", is_flag=True, help="Drop those that have expired.")
 @with_appcontext
@@ -19,8 +23,11 @@ def uploads(*, sweep: bool) -> None:
     """
     from .endpoint import Uploads
 
+    chosen = click.get_current_context().meta.get(CHOSEN)
     for routes in current_app.blueprints.values():
         if not isinstance(routes, Uploads):
+            continue
+        if chosen and routes.provider().config.store != chosen:
             continue
         place = routes.provider().uploads_place()
         expired = set(routes.expired(place))
