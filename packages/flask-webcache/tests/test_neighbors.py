@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
@@ -279,6 +280,39 @@ def test_nonce(fast: bool, caplog: pytest.LogCaptureFixture) -> None:
         status = app.test_client().get("/").headers["Cache-Status"]
         assert status.endswith("detail=nonce")
     assert caplog.text.count("nonce") == 1
+
+
+@pytest.mark.parametrize("tag", ["<script nonce='%s'>", '<style a="b" NONCE="%s">'])
+def test_nonce_of_a_policy_that_comes_later(fast: bool, tag: str) -> None:
+    """A page with a nonce is not stored where its policy is added after that."""
+    app = Flask(__name__)
+
+    @app.after_request
+    def policy(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = f"script-src 'nonce-{g.nonce}'"
+        return response
+
+    WebCache(app, fast=fast)
+
+    @app.before_request
+    def choose() -> None:
+        g.nonce = secrets.token_hex(8)
+
+    def view() -> Response:
+        page = fresh(tag % g.nonce)
+        page.cache_control.public = True
+        return page
+
+    app.add_url_rule("/", view_func=view)
+    for _ in range(2):
+        answer = app.test_client().get("/")
+        assert answer.headers["Cache-Status"].endswith("detail=nonce")
+
+
+def test_no_nonce(origin: Origin) -> None:
+    """An empty nonce, or the word alone, forbids nothing."""
+    text = '<script nonce="">1</script><p>nonce=1</p>'
+    assert [said for _, said in read(origin, lambda: text)] == ["miss", "hit"]
 
 
 def test_fields_of_one_visitor(origin: Origin) -> None:

@@ -198,6 +198,8 @@ class Store(Validation):
         # Before it gets an entity tag of ours, by which no view can validate it.
         refused = self.refusal(exchange, response.status_code, fields, found, now)
         body = response.get_data()
+        if refused is None and rules.holds_nonce(fields, body):
+            refused = Refusal.NONCE
         own_etag = "etag" in fields
         if config.etags and self.can_set_etag(response, fields):
             fields["etag"] = self.set_etag(response, body)
@@ -418,7 +420,7 @@ def note(exchange: Exchange, refused: Refusal | None) -> None:
         )
     elif refused is Refusal.NONCE:
         events.say_once(
-            "Responses with a nonce in Content-Security-Policy are not stored, such as "
+            "Responses with a nonce of Content-Security-Policy are not stored, such as "
             "that of %s.",
             environ.get("PATH_INFO", ""),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from collections.abc import Sequence
 from collections.abc import Set
@@ -55,6 +56,10 @@ _OF_ONE_REQUEST = frozenset(
 )
 _RATE_LIMITS = ("ratelimit-", "x-ratelimit-", "x-rate-limit-")
 _NEVER_STORED = HOP_BY_HOP | _OF_ONE_REQUEST | {"age", "x-cache"}
+#: A nonce in a page.
+_NONCES_OF_PAGES = re.compile(
+    rb"<(?:script|style|link)\b[^>]{0,1000}?\snonce=[\"']?[\w+/-]", re.IGNORECASE
+)
 #: Fields that may hold a nonce, made for one response.
 _NONCES = ("content-security-policy", "content-security-policy-report-only")
 #: Statuses that are cacheable without being told (RFC 9110, section 15.1).
@@ -190,6 +195,12 @@ def refusal(
 
 def _has_nonce(fields: Fields) -> bool:
     return any("'nonce-" in fields.get(name, "").lower() for name in _NONCES)
+
+
+def holds_nonce(fields: Fields, body: bytes) -> bool:
+    """Return whether a page has a nonce, whose policy may be added later."""
+    html = "html" in fields.get("content-type", "").lower()
+    return html and _NONCES_OF_PAGES.search(body) is not None
 
 
 def use(entry: Entry, now: float, asked: Wishes) -> Use:
