@@ -27,7 +27,7 @@ import harness
 
 APP = Path(__file__).parent / "servers" / "versions_app.py"
 PAGES = 6
-Backend = Literal["memory", "files", "redis"]
+Backend = Literal["memory", "files", "redis", "memcached"]
 Fault = Literal["none", "deletions", "replays", "pauses", "restarts", "full"]
 
 
@@ -170,6 +170,9 @@ def run(
             environ["WEBCACHE_URL"] = "simple://"
         elif backend == "files":
             environ["WEBCACHE_URL"] = f"file://{folder}/cache"
+        elif backend == "memcached":
+            memcached = stack.enter_context(harness.memcached())
+            environ["WEBCACHE_URL"] = f"memcached://127.0.0.1:{memcached.port}"
         else:
             server = stack.enter_context(harness.redis_server(keep=False))
             environ["WEBCACHE_URL"] = server.url

@@ -35,7 +35,7 @@ def check(backend: Backend, fault: Fault, folder: Path, *, fast: bool) -> None:
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
-@pytest.mark.parametrize("backend", ["memory", "files", "redis"])
+@pytest.mark.parametrize("backend", ["memory", "files", "redis", "memcached"])
 def test_coherence(backend: Backend, fast: bool, tmp_path: Path) -> None:
     """Four processes, or one with a memory of its own, and nothing goes wrong."""
     check(backend, "none", tmp_path, fast=fast)
