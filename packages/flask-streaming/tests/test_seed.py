@@ -105,6 +105,7 @@ def test_context(app: Flask, client: FlaskClient, decorated: bool) -> None:
 
 def test_context_is_missing(app: Flask, client: FlaskClient) -> None:
     """Without the helper, a generator that needs the request fails."""
+    app.testing = True
 
     @app.route("/stream")
     def streamed_response() -> Response:
