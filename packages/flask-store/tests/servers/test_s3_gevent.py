@@ -332,8 +332,9 @@ def test_unreadable_records(
     provider.start()
     until(lambda: not provider.pending(), "it is not sent")
     assert stored(config) == {"a_1.txt": b"x"}
+    # Threads of stores before this one may have something to say, too.
     warned = {record.getMessage() for record in caplog.records}
-    assert warned == {
+    assert {text for text in warned if "readable" in text} == {
         f"{name}.json in the spool is not readable" for name in ("cut", "list", "other")
     }
 
