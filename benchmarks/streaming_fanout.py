@@ -1,4 +1,4 @@
-"""What live events cost: ours, and a WSGI application written by hand.
+"""Measure the cost of live events: ours, and a WSGI application written by hand.
 
 Usage: python benchmarks/streaming_fanout.py [--quick] [--redis]
 

@@ -28,7 +28,7 @@ class FetchError(FirehoseError, OSError):
 
 @dataclass(slots=True)
 class Answer:
-    """What a server sent for one request; field names are in lower case.
+    """The answer of a server to one request; field names are in lower case.
 
     :param interim: the seconds after which each 1xx came, its status, its fields.
     :param seconds: after which the final head came.

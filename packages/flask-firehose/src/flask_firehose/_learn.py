@@ -40,7 +40,7 @@ Links = Mapping[str, Link]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What distinguishes a page from others of its endpoint.
+    """The properties that distinguish a page from others of its endpoint.
 
     :param visitor: who asked for it.
     :param path: where, if the endpoint has arguments.

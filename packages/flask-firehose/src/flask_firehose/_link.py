@@ -136,7 +136,7 @@ class Link:
 
     @property
     def is_checked(self) -> bool:
-        """Whether browsers compare it with the tag that asks for it."""
+        """Return whether browsers compare it with the tag that asks for it."""
         return any(name in {"nonce", "integrity"} for name, _ in self.attributes)
 
     @property

@@ -38,7 +38,7 @@ class Segment:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it matches nothing but its sample."""
+        """Return whether it matches nothing but its sample."""
         return self.regex == re.escape(self.sample)
 
 

@@ -1,4 +1,4 @@
-"""How an extension is attached to an app, found again and operated.
+"""Attach an extension to an app, find it again and operate it.
 
 This file is the same in every package that ships it.
 """

@@ -68,7 +68,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one app's requests look up."""
+    """The state of one app, which requests look up."""
 
     config: Config
     connector: PushTracker | None

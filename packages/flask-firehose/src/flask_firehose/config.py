@@ -20,7 +20,7 @@ _PREFIX = matches(
 
 @settings
 class Config(Settings):
-    """How links leave this deployment."""
+    """The configuration of links in this deployment."""
 
     prefix: ClassVar[str] = "FIREHOSE_"
 

@@ -47,7 +47,7 @@ ENDPOINT = "flaskstore"
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What one app has of a store."""
+    """The stores of one app."""
 
     config: Config
     #: The default store's.
