@@ -33,8 +33,8 @@ from flask_store import _records
 from flask_store._checksums import parse
 from flask_store._object_headers import content_disposition
 from flask_store._object_headers import from_headers
+from flask_store._spool import Spool
 from flask_store.config import Config
-from flask_store.spool import Spool
 from flask_store.stores.local import LocalStore
 
 

@@ -185,7 +185,7 @@ def test_provider_that_is_not_there(app: Flask, name: str) -> None:
 
 def test_provider_that_is_none(app: Flask) -> None:
     """Something else than a provider's class is a wrong value."""
-    app.config["STORE_PROVIDER"] = "flask_store.names.clean"
+    app.config["STORE_PROVIDER"] = "flask_store._names.clean"
     with pytest.raises(ConfigError, match="set the name of a provider"):
         Store(app)
 

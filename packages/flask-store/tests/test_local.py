@@ -29,12 +29,12 @@ from flask_store import FileWrapper
 from flask_store import InvalidNameError
 from flask_store import NotFoundError
 from flask_store import Store
-from flask_store import spool as spool_module
+from flask_store import _spool as spool_module
+from flask_store._spool import HIDDEN_PREFIX
+from flask_store._spool import Spool
+from flask_store._upload import LARGE
 from flask_store.config import Config
-from flask_store.spool import HIDDEN_PREFIX
-from flask_store.spool import Spool
 from flask_store.stores.local import LocalStore
-from flask_store.upload import LARGE
 
 
 MIB = 1 << 20

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage
 
 from flask_store import InvalidNameError
-from flask_store import names
+from flask_store import _names
 from flask_store.config import Config
 from flask_store.stores.base import BaseStore
 from flask_store.stores.local import LocalStore
@@ -145,14 +145,14 @@ def test_table_is_long_enough() -> None:
 @given(st.text(alphabet=st.characters()))
 def test_any_name_becomes_safe(sent: str) -> None:
     """Whatever is sent, the name suits every platform, and stays as it is."""
-    name = names.clean(sent)
+    name = _names.clean(sent)
     assert name
     assert not REFUSED_CHARACTERS.search(name)
     assert name[0] not in " .-"
     assert name[-1] not in " ."
-    assert len(names.unique(name).encode()) <= 255
-    assert names.check(name) == name
-    assert names.clean(name) == name
+    assert len(_names.unique(name).encode()) <= 255
+    assert _names.check(name) == name
+    assert _names.clean(name) == name
 
 
 @pytest.mark.parametrize(
@@ -206,4 +206,4 @@ def test_refused_paths(provider: BaseStore, path: str, reason: str) -> None:
 )
 def test_unique(path: str, pattern: str) -> None:
     """The unique part stands before the extension, in the same folder."""
-    assert re.fullmatch(pattern, names.unique(path))
+    assert re.fullmatch(pattern, _names.unique(path))

@@ -9,7 +9,7 @@ import pytest
 
 from flask_store import ConfigError
 from flask_store import NotConfiguredError
-from flask_store import bucket as bucket_module
+from flask_store import _bucket as bucket_module
 from flask_store.config import Config
 
 

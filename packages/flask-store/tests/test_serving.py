@@ -12,8 +12,8 @@ from flask import Response
 from flask.testing import FlaskClient
 
 from flask_store import Store
-from flask_store import serving
-from flask_store.serving import UrlSigner
+from flask_store import _serving
+from flask_store._serving import UrlSigner
 from flask_store.stores import BaseStore
 from flask_store.stores.local import LocalStore
 
@@ -213,5 +213,5 @@ def test_signer() -> None:
 
 def test_types_do_not_depend_on_the_machine() -> None:
     """The system's list of types is not asked."""
-    assert serving.content_type("a.jpg") == "image/jpeg"
-    assert serving.content_type("C:a.jpg?x") == "application/octet-stream"
+    assert _serving.content_type("a.jpg") == "image/jpeg"
+    assert _serving.content_type("C:a.jpg?x") == "application/octet-stream"

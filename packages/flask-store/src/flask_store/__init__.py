@@ -1,26 +1,26 @@
 """Save uploads, somewhere, safely."""
 
-from flask_store._accept import Incoming
-from flask_store._attributes import Attributes
-from flask_store.exceptions import BackendError
-from flask_store.exceptions import ConfigError
-from flask_store.exceptions import DigestError
-from flask_store.exceptions import DisconnectedError
-from flask_store.exceptions import InvalidAttributeError
-from flask_store.exceptions import InvalidNameError
-from flask_store.exceptions import MissingDependencyError
-from flask_store.exceptions import NoFileError
-from flask_store.exceptions import NotConfiguredError
-from flask_store.exceptions import NotFoundError
-from flask_store.exceptions import RefusedError
-from flask_store.exceptions import SetupError
-from flask_store.exceptions import StoreError
-from flask_store.extension import Provider
-from flask_store.extension import Store
-from flask_store.extension import deliver
-from flask_store.file_wrapper import FileWrapper
-from flask_store.signals import upload_failed
-from flask_store.signals import upload_finished
+from ._accept import Incoming
+from ._attributes import Attributes
+from ._extension import Provider
+from ._extension import Store
+from ._extension import deliver
+from ._signals import upload_failed
+from ._signals import upload_finished
+from .exceptions import BackendError
+from .exceptions import ConfigError
+from .exceptions import DigestError
+from .exceptions import DisconnectedError
+from .exceptions import InvalidAttributeError
+from .exceptions import InvalidNameError
+from .exceptions import MissingDependencyError
+from .exceptions import NoFileError
+from .exceptions import NotConfiguredError
+from .exceptions import NotFoundError
+from .exceptions import RefusedError
+from .exceptions import SetupError
+from .exceptions import StoreError
+from .file_wrapper import FileWrapper
 
 
 __all__ = [

@@ -40,16 +40,16 @@ from typing import Self
 from typing import TypedDict
 from urllib.parse import quote
 
-from flask_store import names
-from flask_store._types import Disposition
-from flask_store._types import content_type
-from flask_store._types import default_disposition
-from flask_store._types import is_inline
-from flask_store.exceptions import InvalidAttributeError
+from . import _names
+from ._types import Disposition
+from ._types import content_type
+from ._types import default_disposition
+from ._types import is_inline
+from .exceptions import InvalidAttributeError
 
 
 if TYPE_CHECKING:
-    from flask_store._accept import Accept
+    from ._accept import Accept
 
 #: Bytes of all keys and values as S3 counts them; it takes 2 KB with ours.
 LARGEST_METADATA = 1500
@@ -219,10 +219,10 @@ def original_name(filename: str | None, name: str) -> str | None:
     :param filename: what the client calls it.
     :param name: what it is to be called in the store.
     """
-    if not filename or (cleaned := names.clean(filename)) == names.UNNAMED:
+    if not filename or (cleaned := _names.clean(filename)) == _names.UNNAMED:
         return None
-    stem, extension = names.split_extension(cleaned)
-    stored = names.split_extension(_last(name))[1]
+    stem, extension = _names.split_extension(cleaned)
+    stored = _names.split_extension(_last(name))[1]
     return cleaned if extension.lower() == stored.lower() else stem + stored
 
 
@@ -237,7 +237,7 @@ def _mimetype(value: str) -> str:
 
 
 def _download_name(value: str) -> str:
-    cleaned = names.clean(value)
+    cleaned = _names.clean(value)
     if cleaned != value:
         raise ValueError(f"use a plain file name, such as {cleaned!r}")
     return value

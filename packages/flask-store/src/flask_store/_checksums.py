@@ -10,7 +10,7 @@ from typing import IO
 
 from werkzeug.http import parse_dict_header
 
-from flask_store.exceptions import DigestError
+from .exceptions import DigestError
 
 
 #: The algorithms of RFC 9530, section 5, that are not deprecated.

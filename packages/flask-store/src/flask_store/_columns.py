@@ -48,14 +48,14 @@ from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.orm import configure_mappers
 from sqlalchemy.orm.exc import ObjectDeletedError
 
-from flask_store.exceptions import StoreError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.upload import Upload
+from ._upload import Upload
+from .exceptions import StoreError
+from .file_wrapper import FileWrapper
 
 
 if TYPE_CHECKING:
-    from flask_store._attributes import SaveOptions
-    from flask_store.sqlalchemy import FlaskStoreType
+    from ._attributes import SaveOptions
+    from .sqlalchemy import FlaskStoreType
 
 logger = logging.getLogger("flask_store")
 KEY = "flask_store"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from flask_store.file_wrapper import FileWrapper
+    from .file_wrapper import FileWrapper
 
 #: Entries of a page, as S3 has it.
 LARGEST_PAGE = 1000

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 from werkzeug.http import parse_options_header
 
-from flask_store import _attributes
-from flask_store._attributes import Attributes
+from . import _attributes
+from ._attributes import Attributes
 
 
 #: The metadata that holds the checksum.

@@ -13,13 +13,13 @@ from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
 
-from flask_store import names
+from . import _names
 
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from flask_store.stores.base import BaseStore
+    from .stores.base import BaseStore
 
 #: Bodies up to this size are left to Werkzeug, which keeps them in memory.
 IN_MEMORY = 500 * 1024
@@ -78,7 +78,7 @@ class SpoolingMixin:
         content_length: int | None = None,
     ) -> IO[bytes]:
         if total_content_length is None or total_content_length > IN_MEMORY:
-            made: Any = Part(lambda: self.flask_store.spool(names.clean(filename)))
+            made: Any = Part(lambda: self.flask_store.spool(_names.clean(filename)))
             part: IO[bytes] = made
             return part
         parent: Any = super()

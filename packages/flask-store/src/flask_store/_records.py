@@ -27,8 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flask_store import _attributes
-from flask_store.spool import Spool
+from . import _attributes
+from ._spool import Spool
 
 
 XATTR = "user.flask-store"

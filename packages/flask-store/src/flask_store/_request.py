@@ -17,8 +17,8 @@ from flask import request
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.exceptions import HTTPException
 
-from flask_store.exceptions import DisconnectedError
-from flask_store.exceptions import StoreError
+from .exceptions import DisconnectedError
+from .exceptions import StoreError
 
 
 def is_body(stream: object) -> bool:

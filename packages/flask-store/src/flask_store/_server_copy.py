@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
-from flask_store.config import MIB
+from .config import MIB
 
 
 if TYPE_CHECKING:
-    from flask_store._attributes import Attributes
-    from flask_store.bucket import Bucket
+    from ._attributes import Attributes
+    from ._bucket import Bucket
 
 PART = 128 * MIB
 

@@ -22,11 +22,11 @@ from typing import cast
 
 from werkzeug.utils import import_string
 
-from flask_store.config import PREFIX
-from flask_store.config import Config
-from flask_store.exceptions import ConfigError
-from flask_store.exceptions import NotConfiguredError
-from flask_store.stores.base import BaseStore
+from .config import PREFIX
+from .config import Config
+from .exceptions import ConfigError
+from .exceptions import NotConfiguredError
+from .stores.base import BaseStore
 
 
 if TYPE_CHECKING:

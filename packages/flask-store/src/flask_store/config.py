@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from werkzeug.utils import import_string
 
-from flask_store._accept import Accept
-from flask_store.exceptions import ConfigError
-from flask_store.exceptions import NotConfiguredError
+from ._accept import Accept
+from .exceptions import ConfigError
+from .exceptions import NotConfiguredError
 
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 
 if TYPE_CHECKING:
-    from flask_store._attributes import Attributes
-    from flask_store.stores.base import BaseStore
+    from ._attributes import Attributes
+    from .stores.base import BaseStore
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 from werkzeug.datastructures import FileStorage
 
-from flask_store import _columns
-from flask_store._attributes import SaveOptions
-from flask_store._stores import DEFAULT
-from flask_store.extension import Provider
-from flask_store.file_wrapper import FileWrapper
-from flask_store.stores.base import BaseStore
+from . import _columns
+from ._attributes import SaveOptions
+from ._extension import Provider
+from ._stores import DEFAULT
+from .file_wrapper import FileWrapper
+from .stores.base import BaseStore
 
 
 #: The age in days at which a file without a row is swept.

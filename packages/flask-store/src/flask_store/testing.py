@@ -26,17 +26,17 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import FileStorage
 
-from flask_store._accept import Incoming
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store.exceptions import DigestError
-from flask_store.exceptions import InvalidAttributeError
-from flask_store.exceptions import InvalidNameError
-from flask_store.exceptions import NoFileError
-from flask_store.exceptions import NotFoundError
-from flask_store.exceptions import RefusedError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.stores.base import BaseStore
+from ._accept import Incoming
+from ._attributes import Attributes
+from ._attributes import SaveOptions
+from .exceptions import DigestError
+from .exceptions import InvalidAttributeError
+from .exceptions import InvalidNameError
+from .exceptions import NoFileError
+from .exceptions import NotFoundError
+from .exceptions import RefusedError
+from .file_wrapper import FileWrapper
+from .stores.base import BaseStore
 
 
 OUTSIDE = ("../a.txt", "a/../b.txt", "/etc/passwd", "", ".hidden", "a//b", "a\0b")

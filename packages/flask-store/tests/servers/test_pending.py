@@ -26,12 +26,12 @@ import harness
 from flask_store import BackendError
 from flask_store import NotFoundError
 from flask_store import Store
-from flask_store import courier as courier_module
+from flask_store import _courier as courier_module
 from flask_store import deliver
 from flask_store import upload_failed
 from flask_store import upload_finished
+from flask_store._journal import State
 from flask_store.config import Config
-from flask_store.journal import State
 from flask_store.stores.s3 import S3GeventStore
 from flask_store.stores.s3 import S3Store
 

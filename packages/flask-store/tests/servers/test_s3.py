@@ -28,10 +28,10 @@ from flask_store import BackendError
 from flask_store import Incoming
 from flask_store import NotFoundError
 from flask_store import RefusedError
-from flask_store import bucket as bucket_module
+from flask_store import _bucket as bucket_module
+from flask_store._dialect import Dialect
 from flask_store.config import MIB
 from flask_store.config import Config
-from flask_store.dialect import Dialect
 from flask_store.stores.s3 import S3Store
 
 

@@ -25,15 +25,15 @@ from werkzeug.datastructures import FileStorage
 import harness
 from flask_store import BackendError
 from flask_store import Store
-from flask_store import courier as courier_module
-from flask_store import journal as journal_module
+from flask_store import _courier as courier_module
+from flask_store import _journal as journal_module
 from flask_store import upload_failed
 from flask_store import upload_finished
+from flask_store._spool import Spool
+from flask_store._upload import Upload
 from flask_store.config import Config
-from flask_store.spool import Spool
 from flask_store.stores.s3 import S3GeventStore
 from flask_store.stores.s3 import S3Store
-from flask_store.upload import Upload
 
 
 WAIT = 30.0

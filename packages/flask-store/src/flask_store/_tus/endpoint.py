@@ -24,11 +24,11 @@ from flask import url_for
 from werkzeug.exceptions import ClientDisconnected
 
 from .._attributes import checked
+from .._signals import upload_finished
 from ..exceptions import BackendError
 from ..exceptions import InvalidAttributeError
 from ..exceptions import NotFoundError
 from ..exceptions import RefusedError
-from ..signals import upload_finished
 from . import protocol
 from .protocol import CHECKSUM_MISMATCH
 from .protocol import Checksum
@@ -40,7 +40,7 @@ from .protocol import Upload
 
 
 if TYPE_CHECKING:
-    from ..spool import Spool
+    from .._spool import Spool
     from ..stores.base import BaseStore
 
 logger: logging.Logger = logging.getLogger("flask_store")

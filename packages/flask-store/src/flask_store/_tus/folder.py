@@ -19,12 +19,12 @@ from dataclasses import asdict
 from dataclasses import replace
 from pathlib import Path
 
+from .._spool import Raw
+from .._spool import Spool
+from .._spool import lock
+from .._spool import make_folder
+from .._spool import sync_folder
 from ..exceptions import NotFoundError
-from ..spool import Raw
-from ..spool import Spool
-from ..spool import lock
-from ..spool import make_folder
-from ..spool import sync_folder
 from .protocol import MovedError
 from .protocol import Upload
 

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from werkzeug.datastructures import Headers
 
-from .. import names
+from .. import _names
 
 
 VERSION = "1.0.0"
@@ -99,7 +99,7 @@ class Upload:
         """The client's name for the file, made safe."""
         # By convention: tusd reads the first, Uppy sends the second as well.
         found = self.metadata
-        return names.clean(found.get("filename") or found.get("name"))
+        return _names.clean(found.get("filename") or found.get("name"))
 
     @property
     def partial(self) -> bool:

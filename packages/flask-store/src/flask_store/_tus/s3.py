@@ -40,14 +40,14 @@ from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
 
+from .._bucket import MARK
+from .._bucket import MOST_PARTS
+from .._bucket import ObjectReader
+from .._bucket import failing_as
 from .._server_copy import Source
-from ..bucket import MARK
-from ..bucket import MOST_PARTS
-from ..bucket import ObjectReader
-from ..bucket import failing_as
+from .._spool import lock
 from ..config import MIB
 from ..exceptions import NotFoundError
-from ..spool import lock
 from .protocol import MovedError
 from .protocol import Upload
 

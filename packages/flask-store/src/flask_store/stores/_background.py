@@ -1,7 +1,7 @@
 """Stores that answer before a file is where it is to be.
 
-What a job goes through stands in :mod:`flask_store.journal`, and when it is tried in
-:mod:`flask_store.courier`; this module ties both to a provider, whose files in waiting
+What a job goes through stands in :mod:`flask_store._journal`, and when it is tried in
+:mod:`flask_store._courier`; this module ties both to a provider, whose files in waiting
 are read, listed and deleted as all others.
 """
 
@@ -24,33 +24,33 @@ from typing import BinaryIO
 from typing import Unpack
 from typing import cast
 
-from flask_store import names
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store._attributes import usable
-from flask_store._listing import LARGEST_PAGE
-from flask_store._listing import Page
-from flask_store.courier import BUSY_SECONDS
-from flask_store.courier import POLL_SECONDS
-from flask_store.courier import Courier
-from flask_store.courier import backoff
-from flask_store.exceptions import ConfigError
-from flask_store.exceptions import NotFoundError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.journal import Job
-from flask_store.journal import Journal
-from flask_store.journal import State
-from flask_store.journal import Target
-from flask_store.spool import Spool
-from flask_store.spool import system_failing_as
-from flask_store.stores.base import BaseStore
+from .. import _names
+from .._attributes import Attributes
+from .._attributes import SaveOptions
+from .._attributes import usable
+from .._courier import BUSY_SECONDS
+from .._courier import POLL_SECONDS
+from .._courier import Courier
+from .._courier import backoff
+from .._journal import Job
+from .._journal import Journal
+from .._journal import State
+from .._journal import Target
+from .._listing import LARGEST_PAGE
+from .._listing import Page
+from .._spool import Spool
+from .._spool import system_failing_as
+from ..exceptions import ConfigError
+from ..exceptions import NotFoundError
+from ..file_wrapper import FileWrapper
+from .base import BaseStore
 
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
-    from flask_store._tus.endpoint import Place
+    from .._tus.endpoint import Place
 
 logger = logging.getLogger("flask_store")
 
@@ -113,7 +113,7 @@ class Background(BaseStore):
     ) -> FileWrapper:
         """Keep a file on disk, to be sent; its name is unique from the start."""
         upload = self.receive(file, name, options)
-        full = self.full_name(names.unique(upload.name))
+        full = self.full_name(_names.unique(upload.name))
         key = self.within(None).join(full)
         with system_failing_as("save", upload.name):
             job = self.journal.add(upload, full, key)
@@ -140,8 +140,8 @@ class Background(BaseStore):
 
     def uploads_place(self) -> Place:
         """Return where the bytes of uploads that resume wait: beside the jobs."""
-        from flask_store._tus.folder import FOLDER
-        from flask_store._tus.folder import FolderPlace
+        from .._tus.folder import FOLDER
+        from .._tus.folder import FolderPlace
 
         return FolderPlace(
             self.journal.folder / FOLDER, None, durable=self.config.fsync

@@ -19,34 +19,34 @@ from typing import Unpack
 from urllib.parse import quote
 from urllib.parse import urlencode
 
-from flask_store import names
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store._attributes import check_download_name
-from flask_store._listing import LARGEST_PAGE
-from flask_store._listing import Page
-from flask_store._listing import check_limit
-from flask_store._listing import page
-from flask_store._listing import rolled_up
-from flask_store._request import body_of
-from flask_store._request import content_digest
-from flask_store._request import is_body
-from flask_store._request import mount_point
-from flask_store.config import Config
-from flask_store.exceptions import ConfigError
-from flask_store.exceptions import NotFoundError
-from flask_store.exceptions import StoreError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.serving import UrlSigner
-from flask_store.upload import Upload
+from .. import _names
+from .._attributes import Attributes
+from .._attributes import SaveOptions
+from .._attributes import check_download_name
+from .._listing import LARGEST_PAGE
+from .._listing import Page
+from .._listing import check_limit
+from .._listing import page
+from .._listing import rolled_up
+from .._request import body_of
+from .._request import content_digest
+from .._request import is_body
+from .._request import mount_point
+from .._serving import UrlSigner
+from .._upload import Upload
+from ..config import Config
+from ..exceptions import ConfigError
+from ..exceptions import NotFoundError
+from ..exceptions import StoreError
+from ..file_wrapper import FileWrapper
 
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
-    from flask_store._tus.endpoint import Place
-    from flask_store.journal import Job
+    from .._journal import Job
+    from .._tus.endpoint import Place
 
 
 class BaseStore:
@@ -72,7 +72,7 @@ class BaseStore:
         self, destination: str | None = None, *, config: Config | None = None
     ) -> None:
         self.config = config or Config()
-        self.destination = names.check(destination) if destination else ""
+        self.destination = _names.check(destination) if destination else ""
         #: Told of the end of work in the background: the file, and the error or None.
         self.on_end: Callable[[FileWrapper, Exception | None], None] | None = None
         #: Takes the store and the id of each upload that waits, in the app's own queue.
@@ -87,7 +87,7 @@ class BaseStore:
         if not (destination or self.destination):
             return self
         other = copy.copy(self)
-        other.destination = names.check(destination) if destination else ""
+        other.destination = _names.check(destination) if destination else ""
         return other
 
     def territory(self) -> tuple[str, str] | None:
@@ -297,8 +297,8 @@ class BaseStore:
 
         Only saving decides, as somebody may be faster.
         """
-        name = names.clean(filename)
-        return names.unique(name) if self.exists(name) else name
+        name = _names.clean(filename)
+        return _names.unique(name) if self.exists(name) else name
 
     def url(
         self,
@@ -353,8 +353,8 @@ class BaseStore:
 
         :raises InvalidNameError: where no file can have it.
         """
-        names.check(name)
-        return names.check(f"{self.destination}/{name}") if self.destination else name
+        _names.check(name)
+        return _names.check(f"{self.destination}/{name}") if self.destination else name
 
     def servable(self, name: str) -> str | BinaryIO:
         """Return what the app's route sends: a path on disk, or an open file."""
@@ -380,7 +380,7 @@ class BaseStore:
         :param create: creates the file of a name, unless there is one; tells which.
         :return: the name as the root of the store sees it.
         """
-        for candidate in names.candidates(name, always_unique=always_unique):
+        for candidate in _names.candidates(name, always_unique=always_unique):
             full = self.full_name(candidate)
             if create(full):
                 return full

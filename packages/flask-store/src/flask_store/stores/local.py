@@ -20,37 +20,37 @@ from typing import BinaryIO
 from typing import Unpack
 from typing import overload
 
-from flask_store import names
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store._attributes import dump
-from flask_store._records import Record
-from flask_store._records import forget
-from flask_store._records import orphans
-from flask_store._records import read
-from flask_store._records import write
-from flask_store.config import Config
-from flask_store.exceptions import ConfigError
-from flask_store.exceptions import InvalidNameError
-from flask_store.exceptions import NotFoundError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.spool import ABSENT
-from flask_store.spool import HIDDEN_PREFIX
-from flask_store.spool import NO_LINKS
-from flask_store.spool import Spool
-from flask_store.spool import leftovers
-from flask_store.spool import make_folder
-from flask_store.spool import sync_folder
-from flask_store.spool import system_failing_as
-from flask_store.stores.base import BaseStore
-from flask_store.upload import Upload
+from .. import _names
+from .._attributes import Attributes
+from .._attributes import SaveOptions
+from .._attributes import dump
+from .._records import Record
+from .._records import forget
+from .._records import orphans
+from .._records import read
+from .._records import write
+from .._spool import ABSENT
+from .._spool import HIDDEN_PREFIX
+from .._spool import NO_LINKS
+from .._spool import Spool
+from .._spool import leftovers
+from .._spool import make_folder
+from .._spool import sync_folder
+from .._spool import system_failing_as
+from .._upload import Upload
+from ..config import Config
+from ..exceptions import ConfigError
+from ..exceptions import InvalidNameError
+from ..exceptions import NotFoundError
+from ..file_wrapper import FileWrapper
+from .base import BaseStore
 
 
 if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
-    from flask_store._tus.endpoint import Place
+    from .._tus.endpoint import Place
 
 
 #: How often a folder that was removed meanwhile is made again.
@@ -117,8 +117,8 @@ class LocalStore(BaseStore):
 
     def uploads_place(self) -> Place:
         """Return where the bytes of uploads that resume wait: a hidden folder."""
-        from flask_store._tus.folder import FOLDER
-        from flask_store._tus.folder import FolderPlace
+        from .._tus.folder import FOLDER
+        from .._tus.folder import FolderPlace
 
         return FolderPlace(self.root / FOLDER, self.root, durable=self.config.fsync)
 
@@ -199,7 +199,7 @@ class LocalStore(BaseStore):
         """Give a file another name; of two moves at once one wins."""
         attributes = self.attributes(name)
         source, known = self.join(name), self.full_name(name)
-        target = names.clean_path(to)
+        target = _names.clean_path(to)
         kept = read(source, self.size(name))
 
         def link(full: str) -> bool:
@@ -249,7 +249,7 @@ class LocalStore(BaseStore):
         start = f"{self.destination}/{prefix}" if self.destination else prefix
         folder, slash, _ = start.rpartition("/")
         if folder:
-            names.check(folder)
+            _names.check(folder)
         return folder + slash, start
 
     def _top(self, above: str) -> Path | None:

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 from typing import BinaryIO
 from typing import Unpack
 
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store.config import Config
-from flask_store.exceptions import NotFoundError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.stores.base import BaseStore
+from .._attributes import Attributes
+from .._attributes import SaveOptions
+from ..config import Config
+from ..exceptions import NotFoundError
+from ..file_wrapper import FileWrapper
+from .base import BaseStore
 
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
-    from flask_store._tus.endpoint import Place
+    from .._tus.endpoint import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class MemoryStore(BaseStore):
 
     def uploads_place(self) -> Place:
         """Return where the bytes of uploads that resume wait: a temporary folder."""
-        from flask_store._tus.folder import FolderPlace
+        from .._tus.folder import FolderPlace
 
         return FolderPlace(self._unfinished.path, None, durable=False)
 

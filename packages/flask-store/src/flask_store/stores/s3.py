@@ -23,45 +23,45 @@ from typing import BinaryIO
 from typing import ClassVar
 from typing import Unpack
 
-from flask_store import _server_copy
-from flask_store import names
-from flask_store import serving
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store._attributes import check_download_name
-from flask_store._attributes import usable
-from flask_store._listing import LARGEST_PAGE
-from flask_store._listing import Page
-from flask_store._listing import check_limit
-from flask_store._object_headers import content_disposition
-from flask_store._object_headers import from_headers
-from flask_store._server_copy import Source
-from flask_store._tus.s3 import FOLDER
-from flask_store._tus.s3 import S3Place
-from flask_store._tus.s3 import StoredPart
-from flask_store.bucket import Bucket
-from flask_store.bucket import ObjectReader
-from flask_store.bucket import failing_as
-from flask_store.bucket import is_transient
-from flask_store.config import MIB
-from flask_store.config import Config
-from flask_store.dialect import Dialect
-from flask_store.exceptions import BackendError
-from flask_store.exceptions import MissingDependencyError
-from flask_store.exceptions import NotConfiguredError
-from flask_store.exceptions import NotFoundError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.journal import Job
-from flask_store.journal import Target
-from flask_store.stores._background import Background
-from flask_store.stores.base import BaseStore
-from flask_store.upload import Upload
+from .. import _names
+from .. import _server_copy
+from .. import _serving
+from .._attributes import Attributes
+from .._attributes import SaveOptions
+from .._attributes import check_download_name
+from .._attributes import usable
+from .._bucket import Bucket
+from .._bucket import ObjectReader
+from .._bucket import failing_as
+from .._bucket import is_transient
+from .._dialect import Dialect
+from .._journal import Job
+from .._journal import Target
+from .._listing import LARGEST_PAGE
+from .._listing import Page
+from .._listing import check_limit
+from .._object_headers import content_disposition
+from .._object_headers import from_headers
+from .._server_copy import Source
+from .._tus.s3 import FOLDER
+from .._tus.s3 import S3Place
+from .._tus.s3 import StoredPart
+from .._upload import Upload
+from ..config import MIB
+from ..config import Config
+from ..exceptions import BackendError
+from ..exceptions import MissingDependencyError
+from ..exceptions import NotConfiguredError
+from ..exceptions import NotFoundError
+from ..file_wrapper import FileWrapper
+from ._background import Background
+from .base import BaseStore
 
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
-    from flask_store._tus.endpoint import Place
+    from .._tus.endpoint import Place
 
 READ_SIZE = 256 * 1024
 #: The longest that AWS lets a signature live.
@@ -189,7 +189,7 @@ class S3Store(BaseStore):
                     name=full,
                 )
 
-            target = names.clean_path(to)
+            target = _names.clean_path(to)
             full = self.place(target, create, always_unique=not condition)
         return self.saved(full, source.size)
 
@@ -259,7 +259,7 @@ class S3Store(BaseStore):
         for entry in entries:
             if not _is_hidden(entry["Key"], above):
                 name = entry["Key"].removeprefix(above)
-                if names.is_valid(name):
+                if _names.is_valid(name):
                     yield FileWrapper(root, name, entry["Size"], entry["LastModified"])
 
     def join(self, *parts: str) -> str:
@@ -324,11 +324,11 @@ class S3Store(BaseStore):
             whose ``key`` is then in the query; by default the browser stays. It
             should have no query, as Ceph appends another.
         """
-        name = self.full_name(names.unique(names.clean(filename)))
-        fields = {"Content-Type": serving.content_type(name)}
-        if not serving.is_inline(fields["Content-Type"]):
+        name = self.full_name(_names.unique(_names.clean(filename)))
+        fields = {"Content-Type": _serving.content_type(name)}
+        if not _serving.is_inline(fields["Content-Type"]):
             # Not all servers keep the disposition of a form, so the type says it too.
-            fields["Content-Type"] = serving.OCTET_STREAM
+            fields["Content-Type"] = _serving.OCTET_STREAM
             fields["Content-Disposition"] = "attachment"
         if self.config.s3_acl:
             fields["acl"] = self.config.s3_acl

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask_store._offload import off_the_hub
-from flask_store.exceptions import BackendError
-from flask_store.exceptions import NotFoundError
+from ._offload import off_the_hub
+from .exceptions import BackendError
+from .exceptions import NotFoundError
 
 
 if sys.platform != "win32":

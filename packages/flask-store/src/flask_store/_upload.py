@@ -21,19 +21,19 @@ from typing import Self
 
 from werkzeug.datastructures import FileStorage
 
-from flask_store import _attributes
-from flask_store import names
-from flask_store._accept import Accept
-from flask_store._accept import Incoming
-from flask_store._accept import ReadOnly
-from flask_store._attributes import Attributes
-from flask_store._attributes import SaveOptions
-from flask_store._checksums import Checksums
-from flask_store._offload import off_the_hub
-from flask_store._parts import Part
-from flask_store.exceptions import BackendError
-from flask_store.exceptions import NoFileError
-from flask_store.exceptions import StoreError
+from . import _attributes
+from . import _names
+from ._accept import Accept
+from ._accept import Incoming
+from ._accept import ReadOnly
+from ._attributes import Attributes
+from ._attributes import SaveOptions
+from ._checksums import Checksums
+from ._offload import off_the_hub
+from ._parts import Part
+from .exceptions import BackendError
+from .exceptions import NoFileError
+from .exceptions import StoreError
 
 
 CHUNK = 64 * 1024
@@ -85,7 +85,7 @@ class Upload:
         if not callable(getattr(stream, "read", None)) or hasattr(stream, "encoding"):
             kind = type(file).__name__
             raise TypeError(f"save() takes an upload or a binary stream, not {kind}")
-        chosen = names.clean(filename) if name is None else names.clean_path(name)
+        chosen = _names.clean(filename) if name is None else _names.clean_path(name)
         options = options or {}
         _refuse_unknown(options)
         digest = options.get("content_digest")

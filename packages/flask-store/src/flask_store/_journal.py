@@ -57,14 +57,14 @@ from pathlib import Path
 from typing import IO
 from typing import Any
 
-from flask_store.exceptions import StoreError
-from flask_store.spool import HIDDEN_PREFIX
-from flask_store.spool import Spool
-from flask_store.spool import leftovers
-from flask_store.spool import lock
-from flask_store.spool import make_folder
-from flask_store.spool import sync_folder
-from flask_store.upload import Upload
+from ._spool import HIDDEN_PREFIX
+from ._spool import Spool
+from ._spool import leftovers
+from ._spool import lock
+from ._spool import make_folder
+from ._spool import sync_folder
+from ._upload import Upload
+from .exceptions import StoreError
 
 
 logger = logging.getLogger("flask_store")

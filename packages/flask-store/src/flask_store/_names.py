@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import shortuuid
 
-from flask_store.exceptions import InvalidNameError
+from .exceptions import InvalidNameError
 
 
 #: What every common file system takes, in bytes; a unique part must still fit.

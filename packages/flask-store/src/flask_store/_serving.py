@@ -12,10 +12,10 @@ from flask import Response
 from itsdangerous import Signer
 from werkzeug.datastructures import Headers
 
-from flask_store._attributes import Attributes
-from flask_store._types import OCTET_STREAM as OCTET_STREAM
-from flask_store._types import content_type as content_type
-from flask_store._types import is_inline as is_inline
+from ._attributes import Attributes
+from ._types import OCTET_STREAM as OCTET_STREAM
+from ._types import content_type as content_type
+from ._types import is_inline as is_inline
 
 
 if TYPE_CHECKING:

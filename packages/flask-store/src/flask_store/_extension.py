@@ -19,23 +19,23 @@ from flask import current_app
 from flask import request
 from flask import send_file
 
-from flask_store import serving
-from flask_store._parts import SpoolingMixin
-from flask_store._stores import DEFAULT
-from flask_store._stores import check_required
-from flask_store._stores import check_territories
-from flask_store._stores import named_stores
-from flask_store._stores import provider_class
-from flask_store.cli import group
-from flask_store.config import Config
-from flask_store.exceptions import BackendError
-from flask_store.exceptions import InvalidNameError
-from flask_store.exceptions import NotFoundError
-from flask_store.exceptions import SetupError
-from flask_store.file_wrapper import FileWrapper
-from flask_store.signals import upload_failed
-from flask_store.signals import upload_finished
-from flask_store.stores.base import BaseStore
+from . import _serving
+from ._cli import group
+from ._parts import SpoolingMixin
+from ._signals import upload_failed
+from ._signals import upload_finished
+from ._stores import DEFAULT
+from ._stores import check_required
+from ._stores import check_territories
+from ._stores import named_stores
+from ._stores import provider_class
+from .config import Config
+from .exceptions import BackendError
+from .exceptions import InvalidNameError
+from .exceptions import NotFoundError
+from .exceptions import SetupError
+from .file_wrapper import FileWrapper
+from .stores.base import BaseStore
 
 
 if TYPE_CHECKING:
@@ -300,4 +300,4 @@ def _serve(name: str, store: str = DEFAULT) -> Response:
     except FileNotFoundError:
         # Deleted since it was looked up.
         abort(404)
-    return serving.guard(response, attributes)
+    return _serving.guard(response, attributes)

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask_store._attributes import Attributes
-from flask_store._object_headers import to_headers
-from flask_store._object_headers import to_metadata
-from flask_store.config import MIB
-from flask_store.config import Config
-from flask_store.dialect import Dialect
-from flask_store.dialect import probe
-from flask_store.exceptions import BackendError
-from flask_store.exceptions import MissingDependencyError
-from flask_store.exceptions import NotFoundError
+from ._attributes import Attributes
+from ._dialect import Dialect
+from ._dialect import probe
+from ._object_headers import to_headers
+from ._object_headers import to_metadata
+from .config import MIB
+from .config import Config
+from .exceptions import BackendError
+from .exceptions import MissingDependencyError
+from .exceptions import NotFoundError
 
 
 if TYPE_CHECKING:

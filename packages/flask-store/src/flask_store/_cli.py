@@ -18,10 +18,10 @@ from flask.cli import with_appcontext
 from werkzeug.datastructures import FileStorage
 from werkzeug.utils import import_string
 
-from flask_store._tus.cli import CHOSEN
-from flask_store._tus.cli import uploads
-from flask_store.exceptions import StoreError
-from flask_store.stores.base import BaseStore
+from ._tus.cli import CHOSEN
+from ._tus.cli import uploads
+from .exceptions import StoreError
+from .stores.base import BaseStore
 
 
 CHUNK = 256 * 1024
@@ -257,7 +257,7 @@ def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
     All models have to be imported by the app. The session is Flask-SQLAlchemy's, or
     what --session names: a session, or something that makes one when called.
     """
-    from flask_store.sqlalchemy import sweep as files_without_rows
+    from .sqlalchemy import sweep as files_without_rows
 
     found = _session(path)
     with closing(found() if not hasattr(found, "scalars") else found) as session:
