@@ -25,6 +25,7 @@ PACKAGES = tuple(sorted(path.name for path in (ROOT / "packages").iterdir()))
 STRICT_PYTHON = ("python", "-W", "error", "-X", "dev")
 # Beside other extensions, and on every server.
 SUITES = ("tests/coexistence", "tests/servers")
+SITE = "dist/docs"
 
 
 def group(name: str) -> list[str]:
@@ -144,10 +145,11 @@ def typecheck(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Build the distributions into ``dist`` and check their metadata."""
     session.install("build", "twine")
-    shutil.rmtree("dist", ignore_errors=True)
+    for old in Path("dist").glob("flask_*"):
+        old.unlink()
     for package in session.posargs or PACKAGES:
         session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
-    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.run("twine", "check", "--strict", *map(str, Path("dist").glob("flask_*")))
 
 
 @nox.session
@@ -160,18 +162,18 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site from the READMEs into ``dist/docs``."""
-    session.install(*group("docs"))
-    with tempfile.TemporaryDirectory() as pages:
-        readmes = [*ROOT.glob("*.md"), *ROOT.glob("packages/*/*.md")]
-        for path in [*readmes, ROOT / "docs" / "compatibility.md"]:
-            page = Path(pages, path.relative_to(ROOT))
-            page.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, page)
-        session.run(
-            "mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml",
-            "--site-dir", str(ROOT / "dist" / "docs"), env={"DOCS_DIR": pages},
-        )  # fmt: skip
+    """Build the site into ``dist/docs``, and test it and its samples.
+
+    ``nox -s docs -- build`` only builds it.
+    """
+    install_workspace(session, "docs")
+    shutil.rmtree(SITE, ignore_errors=True)
+    session.run(
+        "sphinx-build", "-q", "-W", "-n", "--keep-going", "-b", "html",
+        "-d", session.create_tmp() + "/doctrees", "docs", SITE,
+    )  # fmt: skip
+    if session.posargs != ["build"]:
+        session.run(*STRICT_PYTHON, "-m", "pytest", "tests/docs", *session.posargs)
 
 
 @nox.session

@@ -20,7 +20,7 @@ from .exceptions import SetupError
 
 
 class Assets:
-    """The files of an entry: tags in a template, links for :func:`hints`."""
+    """The files of an entry: tags in a template, links for ``hints``."""
 
     def __init__(self, entry: str, nonce: str | None) -> None:
         self.entry = entry

@@ -33,8 +33,7 @@ class FlaskStoreType(TypeDecorator[FileWrapper]):
     """Keep a file's relative path in the database, and give back the file.
 
     An upload that is assigned to a mapped attribute is saved when the session flushes,
-    deleted when that is rolled back, and lives as long as the row: see
-    :mod:`flask_store._columns`.
+    deleted when that is rolled back, and lives as long as the row.
 
     :param destination: the folder in the store for uploads that are assigned.
     :param store: the name of a store in ``STORES``.

@@ -349,7 +349,7 @@ class S3Store(BaseStore):
         afterwards cannot change it any more. Confirming twice is no error.
 
         :param name: the file's name, ``str(upload.file)``.
-        :param options: as for :meth:`save`.
+        :param options: as for :meth:`~flask_store.stores.BaseStore.save`.
         :raises NotFoundError: where nothing was uploaded.
         :raises BackendError: where it was uploaded anew in this moment.
         """
