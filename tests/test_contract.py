@@ -8,109 +8,17 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from dataclasses import MISSING
-from dataclasses import Field
-from dataclasses import dataclass
-from dataclasses import fields
-from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 from flask import Flask
 
+from harness.packages import PACKAGES
+from harness.packages import Package
 
-ROOT = Path(__file__).parent.parent
+
 OPTIONAL = {"boto3", "gevent", "orjson", "pymemcache", "redis", "sqlalchemy"}
-
-
-@dataclass(frozen=True)
-class Package:
-    """What the contract needs to know of a package."""
-
-    name: str
-    extension: str
-    dependencies: frozenset[str]
-    #: A use of the extension that needs an app on which it is set up.
-    use: Callable[[Any], object]
-    commands: bool = True
-
-    @property
-    def key(self) -> str:
-        """Its key in ``app.extensions``, and the name of its commands."""
-        return self.name.removeprefix("flask_")
-
-    @property
-    def prefix(self) -> str:
-        """What its configuration keys start with."""
-        return f"{self.key.upper()}_"
-
-    @property
-    def directory(self) -> Path:
-        """Where its distribution lives."""
-        return ROOT / "packages" / self.name.replace("_", "-")
-
-    @property
-    def modules(self) -> list[Path]:
-        """Its source files."""
-        return sorted((self.directory / "src" / self.name).rglob("*.py"))
-
-    @cached_property
-    def module(self) -> ModuleType:
-        """The imported package."""
-        return importlib.import_module(self.name)
-
-    @property
-    def readme(self) -> str:
-        """Its README."""
-        return (self.directory / "README.md").read_text()
-
-    @property
-    def config_fields(self) -> dict[str, Field[Any]]:
-        """The fields of its ``Config`` that come from ``app.config``, by key."""
-        config = importlib.import_module(f"{self.name}.config").Config
-        return {
-            self.prefix + field.name.upper(): field
-            for field in fields(config)
-            if field.metadata.get("read", field.metadata.get("config", True))
-        }
-
-    def create(self, *apps: Flask) -> Any:
-        """Make the extension and set it up on apps."""
-        extension = getattr(self.module, self.extension)()
-        for app in apps:
-            extension.init_app(app)
-        return extension
-
-
-def push_a_link(_: object) -> None:
-    """Push a link in the current request."""
-    importlib.import_module("flask_firehose").push("/style.css")
-
-
-FLASK = frozenset({"flask", "werkzeug"})
-PACKAGES = (
-    Package(
-        "flask_kaccel",
-        "Kaccel",
-        FLASK | {"itsdangerous"},
-        lambda it: it.send_file(__file__),
-    ),
-    Package("flask_firehose", "Firehose", FLASK, push_a_link),
-    Package("flask_store", "Store", FLASK | {"shortuuid"}, lambda it: it.Provider()),
-    Package(
-        "flask_webcache", "WebCache", FLASK | {"cachelib"}, lambda it: it.purge("/")
-    ),
-    Package(
-        "flask_streaming",
-        "Streaming",
-        FLASK,
-        lambda it: it.publish("channel", "data"),
-        commands=False,
-    ),
-)
 KEYS = [
     pytest.param(package, key, id=key)
     for package in PACKAGES

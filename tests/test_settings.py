@@ -148,7 +148,7 @@ MISSPELT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("typo", MISSPELT.keys() - dict(Config.declared()))
+@pytest.mark.parametrize("typo", sorted(MISSPELT.keys() - dict(Config.declared())))
 def test_misspelt(typo: str) -> None:
     """A misspelt key is refused, led to the right one, and its value hidden."""
     with pytest.raises(ConfigError, match=rf"{MISSPELT[typo]}\?$") as caught:

@@ -296,7 +296,9 @@ def test_broken(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     assert "set is down" in caplog.text
 
 
-@pytest.mark.parametrize("connector", [5, object(), object], ids=str)
+@pytest.mark.parametrize(
+    "connector", [5, object(), object], ids=["int", "object", "class"]
+)
 def test_no_connector(connector: Any) -> None:
     """What is no connector is refused at start-up."""
     with pytest.raises(TypeError, match=r"give it a method get_pushed\(\)"):

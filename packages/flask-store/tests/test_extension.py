@@ -285,7 +285,9 @@ def test_url_without_secret_key(app: Flask) -> None:
         store.Provider().url("a.txt", expires=1)
 
 
-@pytest.mark.parametrize("wrong", ["name.txt", 1, io.StringIO("text")], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["name.txt", 1, io.StringIO("text")], ids=["name", "int", "text"]
+)
 def test_what_is_no_upload(app: Flask, wrong: object) -> None:
     """Something else than an upload or a binary stream is a mistake in the code."""
     store = Store(app)

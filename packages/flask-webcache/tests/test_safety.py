@@ -67,7 +67,9 @@ def test_pages_of_an_empty_session(origin: Origin, use: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "use", [lambda: session.update(user="me"), lambda: flash("hello")], ids=str
+    "use",
+    [lambda: session.update(user="me"), lambda: flash("hello")],
+    ids=["update", "flash"],
 )
 def test_pages_that_change_the_session(origin: Origin, use: Any) -> None:
     """A page that changed the session is for one client alone."""
