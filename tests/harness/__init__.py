@@ -6,6 +6,8 @@ stopped by its own process handle. :mod:`harness.fixtures` makes fixtures of the
 """
 
 from harness.apache import apache
+from harness.azure import AzureServer
+from harness.azure import azure_server
 from harness.browser import browser
 from harness.caddy import caddy_site
 from harness.databases import RedisServer
@@ -48,6 +50,7 @@ from harness.wsgi import werkzeug_server
 
 __all__ = [
     "WSGI_SERVERS",
+    "AzureServer",
     "FaultyServer",
     "Front",
     "RedisServer",
@@ -55,6 +58,7 @@ __all__ = [
     "Sentinel",
     "Server",
     "apache",
+    "azure_server",
     "browser",
     "caddy",
     "caddy_site",

@@ -13,7 +13,7 @@ from harness.server import missing
 from harness.server import require
 
 
-INSTALL_SECONDS = 180
+INSTALL_SECONDS = 500
 
 
 def node_packages(*packages: str) -> Path:

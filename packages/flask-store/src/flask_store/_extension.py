@@ -296,8 +296,13 @@ def _serve(name: str, store: str = DEFAULT) -> Response:
             download_name=download_name or attributes.download_name,
             # Of a path, Flask finds it out itself.
             last_modified=None if isinstance(source, str) else provider.modified(name),
+            conditional=isinstance(source, str),
         )
     except FileNotFoundError:
         # Deleted since it was looked up.
         abort(404)
+    if not isinstance(source, str):
+        # Of a stream, Flask does not know the size, without which there are no ranges.
+        size = response.content_length = provider.size(name)
+        response.make_conditional(request.environ, True, size)
     return _serving.guard(response, attributes)
