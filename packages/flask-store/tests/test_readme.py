@@ -50,7 +50,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 16
+    assert len(SAMPLES) == 17
 
 
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +115,17 @@ def test_attributes(app: Flask) -> None:
         )
         assert response.headers["Cache-Control"] == "private, max-age=3600"
         assert response.mimetype == "image/png"
+
+
+def test_obstore(app: Flask) -> None:
+    """The sample makes a store that signs URLs of the container."""
+    pytest.importorskip("obstore", reason="pip install 'flask-store[obstore]'")
+    key = base64.b64encode(b"key").decode()
+    run('app.config["STORE_OBSTORE_URL"]', app=app, key=key)
+    store = Store(app)
+    with app.app_context():
+        url = store.Provider().url("a.txt", expires=60)
+    assert url.startswith("https://you.blob.core.windows.net/your-container/a.txt?")
 
 
 PNG = base64.b64decode(

@@ -124,7 +124,9 @@ class Reader(io.RawIOBase):
         self._name = name
         self._fetch = fetch
         self._position = 0
-        self._meta = fetch(head=True).meta
+        found = fetch(head=True).meta
+        self._size: int = found["size"]
+        self._etag: str = found["e_tag"]
 
     def readable(self) -> bool:
         """Return True."""
@@ -143,7 +145,7 @@ class Reader(io.RawIOBase):
         bases = {
             os.SEEK_SET: 0,
             os.SEEK_CUR: self._position,
-            os.SEEK_END: self._meta["size"],
+            os.SEEK_END: self._size,
         }
         position = bases[whence] + offset
         if position < 0:
@@ -154,10 +156,10 @@ class Reader(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Read into a buffer."""
         view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self._meta["size"])
+        end = min(self._position + len(view), self._size)
         if end <= self._position:
             return 0
-        found = self._fetch(range=(self._position, end), if_match=self._meta["e_tag"])
+        found = self._fetch(range=(self._position, end), if_match=self._etag)
         data = run("read", self._name, found.bytes)
         view[: len(data)] = data
         self._position = end
