@@ -25,7 +25,7 @@ PUBLIC = {
     "flask_firehose": {"config", "exceptions"},
     "flask_store": {
         "config", "exceptions", "file_wrapper", "sqlalchemy", "stores", "stores.base",
-        "stores.local", "stores.memory", "stores.s3", "testing",
+        "stores.local", "stores.memory", "stores.obstore", "stores.s3", "testing",
     },
     "flask_webcache": {
         "config", "exceptions", "handlers", "modifiers", "recache", "storage",

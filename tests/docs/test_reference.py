@@ -23,6 +23,7 @@ MODULES = {
     "flask_store.stores": ["BaseStore"],
     "flask_store.stores.local": ["LocalStore"],
     "flask_store.stores.memory": ["MemoryStore"],
+    "flask_store.stores.obstore": ["ObjectStore"],
     "flask_store.stores.s3": ["S3GeventStore", "S3Store"],
     "flask_store.testing": ["ProviderContract"],
     "flask_webcache.modifiers": ["cache_control", "cache_for"],

@@ -166,7 +166,7 @@ def test_scan(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_s3(app: Flask) -> None:
     """The S3 store starts with its three keys, and signs a form."""
     pytest.importorskip("boto3")
-    run('app.config["STORE_PROVIDER"]', app=app)
+    run('app.config["STORE_S3_BUCKET"]', app=app)
     keys = {"STORE_S3_ACCESS_KEY": "key", "STORE_S3_SECRET_KEY": "secret"}
     app.config.update(keys)
     store = Store(app)
