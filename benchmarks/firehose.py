@@ -11,21 +11,22 @@ until its style sheet is there, in 100 visits of new visitors.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _counting import available
+from _counting import instructions
+from _counting import measure
 from flask import Flask
 from flask import Response
 from flask import session
@@ -46,7 +47,6 @@ ROWS = (
     ("20 links, new visitor", "hand-new", "ours-new", 20),
     ("20 links, repeat visitor", "hand-repeat", "ours-repeat", 20),
 )
-REQUESTS = (50, 350)
 
 
 def make_app(variant: str, count: int) -> Flask:
@@ -108,47 +108,23 @@ def visitor(variant: str, count: int) -> Callable[[int], None]:
     return run
 
 
-def child(variant: str, count: int, times: int) -> None:
-    """Run under callgrind; what went before is no garbage to look through."""
-    run = visitor(variant, count)
-    run(5)
-    gc.collect()
-    gc.freeze()
-    run(times)
-
-
-def instructions(variant: str, count: int) -> float:
-    """Return the instructions of one request."""
-    totals = []
-    for times in REQUESTS:
-        command = [
-            "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-            sys.executable, __file__, "--child", variant, str(count), str(times),
-        ]  # fmt: skip
-        done = subprocess.run(
-            command,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-            stderr=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        match = re.search(r"Collected : (\d+)", done.stderr)
-        assert match
-        totals.append(int(match[1]))
-    return (totals[1] - totals[0]) / (REQUESTS[1] - REQUESTS[0])
-
-
-def cost(rows: tuple[tuple[str, str, str, int], ...]) -> None:
+def cost() -> None:
     """Print the table of instructions."""
-    if shutil.which("valgrind") is None:
-        print("The cost is not counted: apt-get install valgrind")
+    if not available():
         return
-    limit = instructions("plain", 0)
+    limit, *counts = instructions()
     print(f"\nInstructions of a request: {limit:,.0f} for a page without links\n")
     print("| page | ours | by hand | limit |\n|---|---|---|---|")
-    for label, hand, ours, count in rows:
-        ratios = [instructions(name, count) / limit for name in (ours, hand)]
-        print(f"| {label} | {ratios[0]:.2f} | {ratios[1]:.2f} | 1 |", flush=True)
+    for row, ours, hand in zip(ROWS, counts[::2], counts[1::2], strict=True):
+        print(f"| {row[0]} | {ours / limit:.2f} | {hand / limit:.2f} | 1 |")
+
+
+def measured() -> Iterator[Callable[[int], None]]:
+    """Yield the visitors of the table, the limit's first."""
+    yield visitor("plain", 0)
+    for _, hand, ours, count in ROWS:
+        yield visitor(ours, count)
+        yield visitor(hand, count)
 
 
 APP = """\
@@ -301,8 +277,7 @@ def visit(page: Any, url: str, app: str) -> tuple[float, str, int]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        measure(measured())
     else:
-        quick = "--quick" in sys.argv
-        cost(ROWS[:2] if quick else ROWS)
-        wait(5 if quick else 100)
+        cost()
+        wait(5 if "--quick" in sys.argv else 100)

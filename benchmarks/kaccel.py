@@ -3,7 +3,7 @@
 Usage: python benchmarks/kaccel.py [--quick]
 
 1. One response in process, as a ratio to an empty response of the same framework:
-   microseconds of processor time, the best of interleaved rounds.
+   instructions, counted by callgrind.
 2. Throughput and the app's own processor time, by wrk, rounds interleaved.
 3. For how long a slow client keeps a worker busy.
 
@@ -31,6 +31,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from _counting import available
+from _counting import instructions
+from _counting import measure as counted
 from flask import Flask
 from flask import Response
 from flask import send_file
@@ -116,42 +119,39 @@ def django_app(variant: str, directory: str) -> Any:
     return app
 
 
-def requests(variant: str, directory: str) -> Callable[[int], float]:
-    """Return what answers a number of requests, and tells the seconds of each."""
+def requests(variant: str, directory: str) -> Callable[[int], None]:
+    """Return what answers a number of requests."""
     from werkzeug.test import EnvironBuilder
 
     make = django_app if variant in DJANGO else flask_app
     app = make(variant, directory)
     environ = EnvironBuilder("/").get_environ()
 
-    def run(times: int) -> float:
-        started = time.process_time()
+    def run(times: int) -> None:
         for _ in range(times):
             body = app(dict(environ), lambda *_: None)
             for _chunk in body:
                 pass
             getattr(body, "close", lambda: None)()
-        return (time.process_time() - started) / times
 
     return run
 
 
+def variants() -> tuple[str, ...]:
+    return FLASK + (DJANGO if find_spec("django_sendfile") else ())
+
+
 def one_response(directory: Path) -> None:
-    variants = list(FLASK)
-    if find_spec("django_sendfile"):
-        variants += DJANGO
-    else:
+    if not available():
+        return
+    if not find_spec("django_sendfile"):
         print("django-sendfile2 is left out; pip install django-sendfile2")
-    runs = {it: requests(it, str(directory)) for it in variants}
-    best = dict.fromkeys(variants, float("inf"))
-    for _ in range(3 if QUICK else 15):
-        for name, run in runs.items():
-            best[name] = min(best[name], run(500 if QUICK else 2000))
+    counts = dict(zip(variants(), instructions(str(directory)), strict=True))
     rows = []
-    for name in variants:
-        base = DJANGO[0] if name in DJANGO else FLASK[0]
-        rows.append((name, f"{best[name] * 1e6:.1f}", f"{best[name] / best[base]:.2f}"))
-    table("One response in process", ("response", "us", ": empty"), rows)
+    for name, count in counts.items():
+        base = counts[DJANGO[0] if name in DJANGO else FLASK[0]]
+        rows.append((name, f"{count:,.0f}", f"{count / base:.2f}"))
+    table("One response in process", ("response", "instructions", ": empty"), rows)
 
 
 # Throughput, and a slow client
@@ -332,4 +332,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--child"]:
+        counted(requests(it, sys.argv[2]) for it in variants())
+    else:
+        main()

@@ -7,17 +7,11 @@ import time
 from collections.abc import Collection
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import TypeVar
 
 from flask import Flask
 from flask import Response
-from flask import abort
-from flask import current_app
 from flask import request
-from werkzeug.datastructures import Headers
-from werkzeug.http import http_date
-from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ._body import CONTROL
@@ -25,7 +19,6 @@ from ._body import RECORD
 from ._body import RedirectBody
 from ._cli import cli
 from ._edge import Edge
-from ._fields import HeaderList
 from ._files import absolute
 from ._files import base_name
 from ._files import find_file
@@ -37,16 +30,18 @@ from ._headers import INTERNAL_PREFIX
 from ._headers import REDIRECT
 from ._headers import SECONDS
 from ._headers import accel_headers
-from ._headers import file_headers
 from ._headers import file_settings
 from ._headers import guess_mimetype
 from ._headers import require
 from ._links import Link
 from ._links import read
 from ._links import sign
+from ._response import file_response
+from ._response import get_app
+from ._response import joined
+from ._response import or_404
 from ._setup import refuse_twice
 from ._state import NAME
-from ._state import State
 from ._state import get_state
 from ._state import made_state
 from .config import Config
@@ -110,7 +105,7 @@ class Kaccel:
         """
         path = os.fspath(file_path)
         if not os.path.isabs(path):  # noqa: PTH117 - strings are cheaper
-            path = absolute(path, _app().root_path)
+            path = absolute(path, get_app().root_path)
         file = find_file(path, None)
         return None if file is None else file.size
 
@@ -148,10 +143,10 @@ class Kaccel:
             raise ConfigError(
                 "KACCEL_FILES_PATH", None, "set it to the directory of the files"
             )
-        path = _joined(state.directory, os.fspath(filename))
+        path = joined(state.directory, os.fspath(filename))
         if path is None:
             return None
-        return _send(
+        return file_response(
             state,
             path,
             charset=state.config.charset,
@@ -204,9 +199,9 @@ class Kaccel:
         if redirect is not None:
             require(INTERNAL_PREFIX, "redirect", redirect)
         require(CHARSET_NAME, "charset", charset)
-        return _send(
+        return file_response(
             get_state(),
-            absolute(file_path, _app().root_path),
+            absolute(file_path, get_app().root_path),
             redirect=redirect,
             charset=charset,
             accel=file_settings(buffering, expires, limit),
@@ -218,57 +213,13 @@ class Kaccel:
             delete=delete,
         )
 
-    def send_file_or_404(
-        self,
-        file_path: Path,
-        redirect: str | None = None,
-        buffering: bool | None = True,
-        charset: str | None = DEFAULT_CHARSET,
-        expires: int | datetime | None = None,
-        limit: int | None = None,
-        *,
-        mimetype: str | None = None,
-        as_attachment: bool = False,
-        download_name: str | None = None,
-        max_age: int | None = None,
-        last_modified: datetime | float | None = None,
-        delete: bool = False,
-    ) -> Response:
+    @or_404(send_file)
+    def send_file_or_404(self) -> None:
         """Send a file as :meth:`send_file` does, or raise ``NotFound``."""
-        return self.send_file(
-            file_path,
-            redirect,
-            buffering,
-            charset,
-            expires,
-            limit,
-            mimetype=mimetype,
-            as_attachment=as_attachment,
-            download_name=download_name,
-            max_age=max_age,
-            last_modified=last_modified,
-            delete=delete,
-        ) or abort(404)
 
-    def send_from_directory_or_404(
-        self,
-        filename: Path,
-        *,
-        mimetype: str | None = None,
-        as_attachment: bool = False,
-        download_name: str | None = None,
-        max_age: int | None = None,
-        last_modified: datetime | float | None = None,
-    ) -> Response:
+    @or_404(send_from_directory)
+    def send_from_directory_or_404(self) -> None:
         """Send a file as :meth:`send_from_directory` does, or raise ``NotFound``."""
-        return self.send_from_directory(
-            filename,
-            mimetype=mimetype,
-            as_attachment=as_attachment,
-            download_name=download_name,
-            max_age=max_age,
-            last_modified=last_modified,
-        ) or abort(404)
 
     def sign(
         self,
@@ -290,7 +241,7 @@ class Kaccel:
         require(SECONDS, "expires", expires)
         until = int(time.time()) + expires
         link = Link(os.fspath(filename), until, as_attachment, download_name)
-        return sign(link, _signing_keys())
+        return sign(link, get_state().signing_keys())
 
     def send_signed(self, token: str) -> Response | None:
         """Send the file of a token as :meth:`sign` has described it.
@@ -299,7 +250,7 @@ class Kaccel:
         :return: ``None`` if the token is forged or has expired, or the file is gone.
         :raises ConfigError: ``SECRET_KEY`` is not set.
         """
-        link = read(token, _signing_keys())
+        link = read(token, get_state().signing_keys())
         if link is None:
             return None
         return self.send_from_directory(
@@ -310,9 +261,9 @@ class Kaccel:
             max_age=0,
         )
 
-    def send_signed_or_404(self, token: str) -> Response:
+    @or_404(send_signed)
+    def send_signed_or_404(self) -> None:
         """Send a file as :meth:`send_signed` does, or raise ``NotFound``."""
-        return self.send_signed(token) or abort(404)
 
     def redirect(self, uri: str) -> Response | None:
         """Let nginx answer from an internal location.
@@ -333,10 +284,10 @@ class Kaccel:
                 return None
             internal = mapped
         require(REDIRECT, "uri", internal)
-        if not _behind_nginx(state):
+        if not state.behind_nginx(request.environ):
             return None
         body = request.environ[RECORD] = RedirectBody(internal)
-        response = _app().response_class(body, direct_passthrough=True)
+        response = get_app().response_class(body, direct_passthrough=True)
         # The internal location knows the type of what it sends.
         del response.headers["Content-Type"]
         return response
@@ -359,7 +310,7 @@ class Kaccel:
         :raises InvalidValueError: a value that nginx would ignore.
         """
         accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
-        if _behind_nginx(get_state()):
+        if get_state().behind_nginx(request.environ):
             response.headers.update(accel)
             request.environ.setdefault(CONTROL, []).extend(accel)
         return response
@@ -380,66 +331,9 @@ def nginx_locations(
         return configuration(get_state(), "nginx", upstream, keep)
 
 
-#: The same few names over and over; the file system is not asked.
-_joined = lru_cache(1024)(safe_join)
-
-
-def _app() -> Flask:
-    """Return the app behind the proxy, each use of which costs a look-up."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # not in the stub
-    return app
-
-
-def _behind_nginx(state: State) -> bool:
-    return state.config.sender == "nginx" and state.front(request.environ) is not None
-
-
 def _keys(app: Flask) -> list[bytes]:
     """Return the keys that sign, the newest last."""
     if app.secret_key is None:
         return []
     keys = [*(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key]
     return [key.encode() if isinstance(key, str) else key for key in keys]
-
-
-def _signing_keys() -> list[bytes]:
-    keys = get_state().keys()
-    if not keys:
-        raise ConfigError("SECRET_KEY", None, "set it; it signs the links")
-    return keys
-
-
-def _send(
-    state: State,
-    path: str,
-    *,
-    charset: str | None,
-    accel: HeaderList,
-    mimetype: str | None,
-    as_attachment: bool,
-    download_name: str | None,
-    max_age: int | None,
-    last_modified: datetime | float | None,
-    redirect: str | None = None,
-    delete: bool = False,
-) -> Response | None:
-    """Return a response whose body is the file at a normal absolute path."""
-    environ = request.environ
-    body = state.body(path, environ, redirect, accel, delete=delete)
-    if body is None:
-        return None
-    app = _app()
-    environ[RECORD] = body
-    name = download_name or base_name(path)
-    if max_age is None:
-        max_age = app.get_send_file_max_age(path)
-    kept = file_headers(
-        name, mimetype or guess_mimetype(name), charset, max_age, save=as_attachment
-    )
-    headers = Headers()
-    headers[:] = kept
-    if body.handover is None:
-        headers.add("Content-Length", str(body.file.size))
-    if last_modified is not None:
-        headers.add("Last-Modified", http_date(last_modified))
-    return app.response_class(body, headers=headers, direct_passthrough=True)

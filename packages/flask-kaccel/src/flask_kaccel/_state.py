@@ -25,6 +25,7 @@ from ._files import find_file
 from ._headers import file_settings
 from ._setup import state_of
 from .config import Config
+from .exceptions import ConfigError
 
 
 if TYPE_CHECKING:
@@ -56,6 +57,16 @@ class State:
     keys: Callable[[], list[bytes]] = field(repr=False)
     noticed: set[str] = field(default_factory=set, repr=False)
 
+    def signing_keys(self) -> list[bytes]:
+        """Return the keys that sign, the newest last.
+
+        :raises ConfigError: there is none.
+        """
+        keys = self.keys()
+        if not keys:
+            raise ConfigError("SECRET_KEY", None, "set it; it signs the links")
+        return keys
+
     def front(self, environ: WSGIEnvironment) -> Front | None:
         """Return the front that forwarded a request, if it sends files.
 
@@ -78,6 +89,10 @@ class State:
             if config.host.lower() in map(str.lower, hosts):
                 return None
         return FRONTS[sender]
+
+    def behind_nginx(self, environ: WSGIEnvironment) -> bool:
+        """Return whether nginx forwarded a request."""
+        return self.config.sender == "nginx" and self.front(environ) is not None
 
     def _in_development(self, environ: WSGIEnvironment) -> bool:
         """Return whether Werkzeug's own server answers the client itself.

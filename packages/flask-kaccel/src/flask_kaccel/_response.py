@@ -1,0 +1,99 @@
+"""The responses that Flask's views return for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from functools import wraps
+from typing import Concatenate
+from typing import ParamSpec
+from typing import TypeVar
+
+from flask import Flask
+from flask import Response
+from flask import abort
+from flask import current_app
+from flask import request
+from werkzeug.datastructures import Headers
+from werkzeug.http import http_date
+from werkzeug.security import safe_join
+
+from ._body import RECORD
+from ._fields import HeaderList
+from ._files import base_name
+from ._headers import file_headers
+from ._headers import guess_mimetype
+from ._state import State
+
+
+Self = TypeVar("Self")
+P = ParamSpec("P")
+#: The same few names over and over; the file system is not asked.
+joined = lru_cache(1024)(safe_join)
+
+
+def get_app() -> Flask:
+    """Return the app behind the proxy, each use of which costs a look-up."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # not in the stub
+    return app
+
+
+def file_response(
+    state: State,
+    path: str,
+    *,
+    charset: str | None,
+    accel: HeaderList,
+    mimetype: str | None,
+    as_attachment: bool,
+    download_name: str | None,
+    max_age: int | None,
+    last_modified: datetime | float | None,
+    redirect: str | None = None,
+    delete: bool = False,
+) -> Response | None:
+    """Return a response whose body is the file at a normal absolute path."""
+    environ = request.environ
+    body = state.body(path, environ, redirect, accel, delete=delete)
+    if body is None:
+        return None
+    app = get_app()
+    environ[RECORD] = body
+    name = download_name or base_name(path)
+    if max_age is None:
+        max_age = app.get_send_file_max_age(path)
+    kept = file_headers(
+        name, mimetype or guess_mimetype(name), charset, max_age, save=as_attachment
+    )
+    headers = Headers()
+    headers[:] = kept
+    if body.handover is None:
+        headers.add("Content-Length", str(body.file.size))
+    if last_modified is not None:
+        headers.add("Last-Modified", http_date(last_modified))
+    return app.response_class(body, headers=headers, direct_passthrough=True)
+
+
+def or_404(
+    method: Callable[Concatenate[Self, P], Response | None],
+) -> Callable[[Callable[[Self], object]], Callable[Concatenate[Self, P], Response]]:
+    """Return a decorator of methods that take the place of another.
+
+    They take its arguments, and raise ``NotFound`` where it returns ``None``.
+    """
+
+    def decorate(
+        named: Callable[[Self], object],
+    ) -> Callable[Concatenate[Self, P], Response]:
+        @wraps(named)
+        def send(self: Self, *args: P.args, **kwargs: P.kwargs) -> Response:
+            # A subclass may have a method of its own.
+            own = getattr(self, method.__name__)
+            return own(*args, **kwargs) or abort(404)
+
+        # Where signatures are shown, that of the method.
+        send.__wrapped__ = method  # type: ignore[attr-defined]
+        return send
+
+    return decorate
