@@ -220,3 +220,41 @@ def test_two_apps(tmp_path: Path) -> None:
         clients.append(app.test_client())
     for _ in range(2):
         assert [client.get("/").text for client in clients] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "outside", [True, False], ids=["cache outside", "cache inside"]
+)
+def test_fast_cache_and_handed_over_files(tmp_path: Path, outside: bool) -> None:
+    """A file is stored in neither order; a page keeps its settings in one."""
+    (tmp_path / "a.txt").write_text("hello")
+    app = Flask(__name__)
+    app.config.update(
+        KACCEL_FILES_PATH=str(tmp_path),
+        KACCEL_REDIRECT_PATH="/_files/",
+        KACCEL_SECRET="the-secret-of-nginx",
+    )
+    kaccel, cache = Kaccel(), WebCache(fast=True)
+    for extension in (kaccel, cache) if outside else (cache, kaccel):
+        extension.init_app(app)
+
+    @app.get("/file")
+    def file() -> Response:
+        return kaccel.send_file_or_404(tmp_path / "a.txt", max_age=60)
+
+    @app.get("/page")
+    def page() -> Response:
+        public = {"Cache-Control": "public, max-age=60"}
+        return kaccel.control(Response("page", headers=public), limit=5)
+
+    client = app.test_client()
+    nginx = {"X-Kaccel-Secret": "the-secret-of-nginx"}
+    for headers in (nginx, {}, nginx):
+        with client.get("/file", headers=headers) as response:
+            assert response.headers["X-Cache"] == "miss"
+            assert response.text == ("" if headers else "hello")
+            assert ("X-Accel-Redirect" in response.headers) == bool(headers)
+    assert "X-Accel-Limit-Rate" in client.get("/page", headers=nginx).headers
+    hit = client.get("/page", headers=nginx)
+    assert hit.headers["X-Cache"] == "hit"
+    assert ("X-Accel-Limit-Rate" in hit.headers) == outside

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from flask_kaccel import Kaccel
 from flask_kaccel._files import Location
 from flask_kaccel.config import Config
 from flask_kaccel.exceptions import ConfigError
@@ -82,6 +84,43 @@ def test_keys_that_need_each_other() -> None:
         Config.from_mapping({"KACCEL_REDIRECT_PATH": "/protected/"})
     with pytest.raises(ConfigError, match=r"^KACCEL_BACKEND is 'x-sendfile': set KACC"):
         Config.from_mapping({"KACCEL_BACKEND": "x-sendfile"})
+
+
+@pytest.mark.parametrize(
+    ("static", "prefix", "refused"),
+    [
+        ("/static", "/static/", True),
+        ("/static/", "/static/", True),
+        ("/static", "/static/files/", True),
+        ("/assets/app", "/assets/", True),
+        ("/static", "/static-files/", False),
+        ("/static", "/protected/", False),
+        ("", "/protected/", False),
+        ("/", "/protected/", False),
+    ],
+)
+def test_prefix_of_static_files(
+    tmp_path: Path, static: str, prefix: str, refused: bool
+) -> None:
+    """A prefix may not be the static files' own path, nor lie below or above it."""
+    name = str(tmp_path)
+    for config, key in (
+        ({"KACCEL_FILES_PATH": name, "KACCEL_REDIRECT_PATH": prefix}, "REDIRECT_PATH"),
+        ({"KACCEL_MAPPINGS": {name: prefix}}, "MAPPINGS"),
+    ):
+        app = Flask(__name__, static_url_path=static, static_folder=name)
+        app.config.update(config)
+        if refused:
+            with pytest.raises(
+                ConfigError, match=f"^KACCEL_{key} is '{prefix}': .* pu"
+            ):
+                Kaccel(app)
+        else:
+            Kaccel(app)
+        # Without static files there is nothing in the way.
+        app = Flask(__name__, static_url_path=static, static_folder=None)
+        app.config.update(config)
+        Kaccel(app)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 from collections.abc import Callable
 from datetime import UTC
 from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -503,6 +506,78 @@ def test_redirect_without_nginx(make_app: MakeApp) -> None:
     with app.test_request_context():
         assert kaccel.redirect("/private/a.txt") is not None
         assert kaccel.redirect("http://127.0.0.1:9000/a.txt") is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("file_path", None), ("file_path", b"/a.txt"), ("file_path", io.BytesIO()),
+        ("mimetype", 5), ("mimetype", "html"), ("mimetype", "text/html\r\nX: y"),
+        ("mimetype", ["text/html"]), ("as_attachment", "no"), ("as_attachment", []),
+        ("download_name", 5), ("download_name", Path("b.txt")), ("max_age", "60"),
+        ("max_age", True), ("max_age", timedelta(1)), ("last_modified", "today"),
+        ("delete", "no"),
+    ],
+)  # fmt: skip
+def test_natural_mistakes(
+    make_app: MakeApp, tree: Path, argument: str, value: Any
+) -> None:
+    """A mistake in a common argument names it, with or without nginx."""
+    for config in (NGINX, {}):
+        app, kaccel = make_app(**config)
+        arguments: dict[str, Any] = {"file_path": tree / "a.txt", argument: value}
+        with (
+            app.test_request_context(),
+            pytest.raises(InvalidValueError, match=f"^{argument} is .*: give "),
+        ):
+            kaccel.send_file(**arguments)
+
+
+def test_natural_mistakes_of_others(make_app: MakeApp) -> None:
+    """So does one in the arguments of the other methods."""
+    app, kaccel = make_app(SECRET_KEY="key", **NGINX)
+    anything: Any = None
+    with app.test_request_context():
+        with pytest.raises(InvalidValueError, match=r"^filename is None: give a path"):
+            kaccel.send_from_directory(anything)
+        with pytest.raises(InvalidValueError, match=r"^filename is None: give a path"):
+            kaccel.sign(anything, 5)
+        with pytest.raises(InvalidValueError, match=r"^download_name is 5: give a na"):
+            kaccel.sign("a.txt", 5, download_name=5)  # type: ignore[arg-type]
+        with pytest.raises(InvalidValueError, match=r"^file_path is None: give a path"):
+            kaccel.filesize(anything)
+        with pytest.raises(InvalidValueError, match=r"^response is None: give a resp"):
+            kaccel.control(anything, buffering=False)
+        assert kaccel.send_signed(anything) is None
+
+
+def test_misspelt_keywords(make_app: MakeApp) -> None:
+    """A misspelt keyword is an error that names a public method."""
+    app, kaccel = make_app(**NGINX)
+    wrong: Any = {"as_attachmnt": True}
+    with app.test_request_context():
+        for method in (kaccel.send_file, kaccel.send_file_or_404):
+            with pytest.raises(TypeError, match=r"^Kaccel\.send_file\(\) got an .*mnt"):
+                method("a.txt", **wrong)
+        for method in (kaccel.send_from_directory, kaccel.send_from_directory_or_404):
+            with pytest.raises(TypeError, match=r"^Kaccel\.send_from_d.* got an .*mnt"):
+                method("a.txt", **wrong)
+
+
+@pytest.mark.parametrize("name", ["send_file", "send_from_directory", "send_signed"])
+def test_or_404_takes_the_same(make_app: MakeApp, name: str) -> None:
+    """The methods that raise show the arguments of the others, and call them."""
+    one, other = getattr(Kaccel, name), getattr(Kaccel, f"{name}_or_404")
+    assert inspect.signature(one) == inspect.signature(other)
+    assert other.__name__ == f"{name}_or_404"
+    assert f":meth:`{name}`" in other.__doc__
+
+    class Refusing(Kaccel):
+        pass
+
+    setattr(Refusing, name, lambda *_: None)
+    with pytest.raises(NotFound, match="404"):
+        getattr(Refusing(), f"{name}_or_404")("a.txt")
 
 
 @pytest.mark.parametrize(

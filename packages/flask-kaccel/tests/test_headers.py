@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
 
+from flask_kaccel._disposition import content_disposition
 from flask_kaccel._headers import cache_control
-from flask_kaccel._headers import content_disposition
 from flask_kaccel._headers import content_type
 from flask_kaccel._headers import expires_value
 from flask_kaccel._headers import guess_mimetype

@@ -26,16 +26,20 @@ from ._files import suffix
 from ._fronts import configuration
 from ._headers import CHARSET_NAME
 from ._headers import DEFAULT_CHARSET
+from ._headers import FILE_NAME
+from ._headers import FLAG
 from ._headers import INTERNAL_PREFIX
 from ._headers import REDIRECT
 from ._headers import SECONDS
 from ._headers import accel_headers
 from ._headers import file_settings
 from ._headers import guess_mimetype
+from ._headers import path_text
 from ._headers import require
 from ._links import Link
 from ._links import read
 from ._links import sign
+from ._response import RESPONSE
 from ._response import file_response
 from ._response import get_app
 from ._response import joined
@@ -103,7 +107,7 @@ class Kaccel:
         :param file_path: absolute, or below the app's ``root_path``, for which there
             has to be an app, as for :meth:`send_file`.
         """
-        path = os.fspath(file_path)
+        path = path_text("file_path", file_path)
         if not os.path.isabs(path):  # noqa: PTH117 - strings are cheaper
             path = absolute(path, get_app().root_path)
         file = find_file(path, None)
@@ -111,15 +115,15 @@ class Kaccel:
 
     def filename(self, file_path: Path) -> str | None:
         """Return the last part of a path, or ``None`` if the path has none."""
-        return base_name(os.fspath(file_path)) or None
+        return base_name(path_text("file_path", file_path)) or None
 
     def extension(self, file_path: Path) -> str | None:
         """Return the suffix of a path with its dot, or ``None`` if it has none."""
-        return suffix(os.fspath(file_path)) or None
+        return suffix(path_text("file_path", file_path)) or None
 
     def mimetype(self, file_path: Path) -> str:
         """Return a type by a file's name, ``application/octet-stream`` if unknown."""
-        return guess_mimetype(base_name(os.fspath(file_path)))
+        return guess_mimetype(base_name(path_text("file_path", file_path)))
 
     def send_from_directory(
         self,
@@ -143,7 +147,7 @@ class Kaccel:
             raise ConfigError(
                 "KACCEL_FILES_PATH", None, "set it to the directory of the files"
             )
-        path = joined(state.directory, os.fspath(filename))
+        path = joined(state.directory, path_text("filename", filename))
         if path is None:
             return None
         return file_response(
@@ -199,9 +203,10 @@ class Kaccel:
         if redirect is not None:
             require(INTERNAL_PREFIX, "redirect", redirect)
         require(CHARSET_NAME, "charset", charset)
+        require(FLAG, "delete", delete)
         return file_response(
             get_state(),
-            absolute(file_path, get_app().root_path),
+            absolute(path_text("file_path", file_path), get_app().root_path),
             redirect=redirect,
             charset=charset,
             accel=file_settings(buffering, expires, limit),
@@ -239,18 +244,23 @@ class Kaccel:
         :raises InvalidValueError: a wrong number of seconds.
         """
         require(SECONDS, "expires", expires)
+        require(FLAG, "as_attachment", as_attachment)
+        if download_name is not None:
+            require(FILE_NAME, "download_name", download_name)
         until = int(time.time()) + expires
-        link = Link(os.fspath(filename), until, as_attachment, download_name)
+        name = path_text("filename", filename)
+        link = Link(name, until, as_attachment, download_name)
         return sign(link, get_state().signing_keys())
 
-    def send_signed(self, token: str) -> Response | None:
+    def send_signed(self, token: str | None) -> Response | None:
         """Send the file of a token as :meth:`sign` has described it.
 
         :param token: what the client sent.
-        :return: ``None`` if the token is forged or has expired, or the file is gone.
+        :return: ``None`` if the token is forged, missing or has expired, or the file
+            is gone.
         :raises ConfigError: ``SECRET_KEY`` is not set.
         """
-        link = read(token, get_state().signing_keys())
+        link = read(token or "", get_state().signing_keys())
         if link is None:
             return None
         return self.send_from_directory(
@@ -309,6 +319,7 @@ class Kaccel:
         :param limit: bytes per second; 0 is no limit.
         :raises InvalidValueError: a value that nginx would ignore.
         """
+        require(RESPONSE, "response", response)
         accel = accel_headers(buffering=buffering, expires=expires, limit=limit)
         if get_state().behind_nginx(request.environ):
             response.headers.update(accel)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
-import unicodedata
 from datetime import UTC
 from datetime import datetime
 from functools import lru_cache
-from urllib.parse import quote
 from urllib.parse import unquote_to_bytes
 
-from werkzeug.http import dump_options_header
+from werkzeug.http import http_date
 from werkzeug.utils import get_content_type
 
+from ._disposition import content_disposition
 from ._fields import HeaderList
 from ._settings import Rule
 from ._settings import satisfies
@@ -22,8 +22,6 @@ from .exceptions import InvalidValueError
 
 UNKNOWN_TYPE = "application/octet-stream"
 DEFAULT_CHARSET = "utf-8"
-#: RFC 8187, 3.2.1: the characters of attr-char beside letters and digits.
-ATTR_CHAR = "!#$&+-.^_`|~"
 #: nginx drops Content-Encoding, so the type has to describe the bytes.
 ENCODED_TYPES = {
     "bzip2": "application/x-bzip2",
@@ -33,6 +31,7 @@ ENCODED_TYPES = {
 }
 PREFIX = re.compile(r"/(?:[\w-][\w.~-]*/)+", re.ASCII)
 CHARSET = re.compile(r"[a-z0-9][\w.:+-]*", re.ASCII | re.IGNORECASE)
+MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?: *;[ -~]*)?", re.ASCII)
 NAMED_LOCATION = re.compile(r"@[\w.-]+", re.ASCII)
 INTERNAL_URI = re.compile(
     r"(?P<path>/(?!/)(?:[\w.~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)"
@@ -82,6 +81,21 @@ INTERNAL_PREFIX = satisfies(
     "the path of an internal location, such as '/protected/', which starts and ends "
     "with a slash and needs no percent-encoding",
 )
+FLAG = satisfies(lambda value: isinstance(value, bool), "True or False")
+PATH = satisfies(
+    lambda value: isinstance(os.fspath(value), str), "a path as a string or a Path"
+)
+FILE_NAME = satisfies(
+    lambda value: isinstance(value, str), "a name, such as 'report.pdf'"
+)
+MIMETYPE = satisfies(
+    lambda value: isinstance(value, str) and MEDIA_TYPE.fullmatch(value),
+    "a media type, such as 'text/html'",
+)
+AGE = satisfies(
+    lambda value: value is None or type(value) is int, "whole seconds, or None"
+)
+MOMENT = satisfies(http_date, "a datetime, or seconds since the epoch")
 SECONDS = satisfies(
     lambda value: is_count(value) and value > 0, "whole seconds, 1 or more"
 )
@@ -103,8 +117,19 @@ def require(rule: Rule, argument: str, value: object) -> None:
     """
     try:
         rule.check(value)
-    except ValueError:
+    except (AttributeError, TypeError, ValueError, OverflowError):
         raise InvalidValueError(argument, value, f"give {rule.words}") from None
+
+
+def path_text(argument: str, path: str | os.PathLike[str]) -> str:
+    """Return a path as a string.
+
+    :raises InvalidValueError: it is none.
+    """
+    if type(path) is str:
+        return path
+    require(PATH, argument, path)
+    return os.fspath(path)
 
 
 def accel_headers(
@@ -176,28 +201,27 @@ def content_type(mimetype: str, charset: str | None) -> str:
     return get_content_type(mimetype, charset)
 
 
-@lru_cache(1024)
-def content_disposition(name: str, *, as_attachment: bool) -> str:
-    """Return a disposition with the name of the file (RFC 6266, 4.3)."""
-    names = {"filename": name}
-    # Browsers decode percent signs in the plain parameter (RFC 6266, D).
-    if not (name.isascii() and name.isprintable()) or "%" in name:
-        plain = unicodedata.normalize("NFKD", name)
-        names = {
-            "filename": "".join(c for c in plain if c.isascii() and c.isprintable()),
-            "filename*": f"UTF-8''{quote(name, ATTR_CHAR, errors='replace')}",
-        }
-    return dump_options_header("attachment" if as_attachment else "inline", names)
-
-
-@lru_cache(1024)
 def file_headers(
     name: str, mimetype: str, charset: str | None, max_age: int | None, *, save: bool
 ) -> HeaderList:
     """Return the fields of a file's response.
 
     :param save: whether browsers save the file instead of showing it.
+    :raises InvalidValueError: a value that no field could have.
     """
+    try:
+        return _file_headers(name, mimetype, charset, max_age, save)
+    except TypeError:  # what cannot be hashed is wrong too
+        return _file_headers.__wrapped__(name, mimetype, charset, max_age, save)
+
+
+@lru_cache(1024)
+def _file_headers(
+    name: str, mimetype: str, charset: str | None, max_age: int | None, save: bool
+) -> HeaderList:
+    require(MIMETYPE, "mimetype", mimetype)
+    require(AGE, "max_age", max_age)
+    require(FLAG, "as_attachment", save)
     return (
         ("Content-Type", content_type(mimetype, charset)),
         ("Content-Disposition", content_disposition(name, as_attachment=save)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from functools import wraps
+from functools import update_wrapper
 from typing import Concatenate
 from typing import ParamSpec
 from typing import TypeVar
@@ -18,17 +18,26 @@ from flask import request
 from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 from werkzeug.security import safe_join
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ._body import RECORD
 from ._fields import HeaderList
 from ._files import base_name
+from ._headers import FILE_NAME
+from ._headers import MOMENT
 from ._headers import file_headers
 from ._headers import guess_mimetype
+from ._headers import require
+from ._settings import satisfies
 from ._state import State
 
 
 Self = TypeVar("Self")
 P = ParamSpec("P")
+RESPONSE = satisfies(
+    lambda value: isinstance(value, WerkzeugResponse),
+    "a response, such as flask.make_response() returns",
+)
 #: The same few names over and over; the file system is not asked.
 joined = lru_cache(1024)(safe_join)
 
@@ -53,19 +62,26 @@ def file_response(
     redirect: str | None = None,
     delete: bool = False,
 ) -> Response | None:
-    """Return a response whose body is the file at a normal absolute path."""
-    environ = request.environ
-    body = state.body(path, environ, redirect, accel, delete=delete)
-    if body is None:
-        return None
+    """Return a response whose body is the file at a normal absolute path.
+
+    :raises InvalidValueError: an argument that no response could have.
+    """
+    if download_name is not None:
+        require(FILE_NAME, "download_name", download_name)
+    if last_modified is not None:
+        require(MOMENT, "last_modified", last_modified)
     app = get_app()
-    environ[RECORD] = body
     name = download_name or base_name(path)
     if max_age is None:
         max_age = app.get_send_file_max_age(path)
     kept = file_headers(
         name, mimetype or guess_mimetype(name), charset, max_age, save=as_attachment
     )
+    environ = request.environ
+    body = state.body(path, environ, redirect, accel, delete=delete)
+    if body is None:
+        return None
+    environ[RECORD] = body
     headers = Headers()
     headers[:] = kept
     if body.handover is None:
@@ -86,14 +102,14 @@ def or_404(
     def decorate(
         named: Callable[[Self], object],
     ) -> Callable[Concatenate[Self, P], Response]:
-        @wraps(named)
-        def send(self: Self, *args: P.args, **kwargs: P.kwargs) -> Response:
+        def send(self: Self, /, *args: P.args, **kwargs: P.kwargs) -> Response:
             # A subclass may have a method of its own.
-            own = getattr(self, method.__name__)
+            own: Callable[P, Response | None] = getattr(self, method.__name__)
             return own(*args, **kwargs) or abort(404)
 
+        update_wrapper(send, named)
         # Where signatures are shown, that of the method.
-        send.__wrapped__ = method  # type: ignore[attr-defined]
+        vars(send)["__wrapped__"] = method
         return send
 
     return decorate

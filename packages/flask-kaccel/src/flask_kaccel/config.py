@@ -131,7 +131,8 @@ class Config(Settings):
                         "or a prefix; give each its own"
                     )
                     raise self.error("mappings", self._plain(), remedy)
-            if static is not None and _overlap(location.prefix, f"{static}/"):
+            # An app whose static files lie at the root has to give a part of it away.
+            if static and _overlap(location.prefix, f"{static}/"):
                 name = "redirect_path"
                 if location.prefix != self.redirect_path:
                     name = "mappings"
