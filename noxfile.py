@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 import tempfile
@@ -23,6 +24,10 @@ WORKSPACE = nox.project.load_toml("pyproject.toml")
 PACKAGES = tuple(sorted(path.name for path in (ROOT / "packages").iterdir()))
 # A deprecation met by a test is a failure, in development mode too.
 STRICT_PYTHON = ("python", "-W", "error", "-X", "dev")
+# The tests of a file share its servers, so they stay in one process.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# A busy machine may start a server too late; what is tried again is reported.
+RERUNS = ("--reruns", "1") if "CI" in os.environ else ()
 # Beside other extensions, and on every server.
 SUITES = ("tests/coexistence", "tests/servers")
 SITE = "dist/docs"
@@ -50,16 +55,19 @@ def install_workspace(session: nox.Session, *groups: str) -> None:
 
 @contextmanager
 def built(session: nox.Session, package: str) -> Iterator[tuple[Path, Path]]:
-    """Build a package and yield its wheel and its unpacked sdist."""
+    """Yield a package's wheel and its unpacked sdist: from ``$DIST``, or fresh ones."""
     session.install("build")
     # Outside the workspace, so that a test finds none of its configuration.
     with tempfile.TemporaryDirectory() as directory:
-        session.run(
-            "python", "-m", "build", "--outdir", directory, f"packages/{package}",
-            silent=True,
-        )  # fmt: skip
-        (wheel,) = Path(directory).glob("*.whl")
-        (sdist,) = Path(directory).glob("*.tar.gz")
+        found = os.environ.get("DIST")
+        if not found:
+            session.run(
+                "python", "-m", "build", "--outdir", directory, f"packages/{package}",
+                silent=True,
+            )  # fmt: skip
+        stem = package.replace("-", "_")
+        (wheel,) = Path(found or directory).glob(f"{stem}-*.whl")
+        (sdist,) = Path(found or directory).glob(f"{stem}-*.tar.gz")
         with tarfile.open(sdist) as archive:
             archive.extractall(directory, filter="data")
         yield wheel, Path(directory, sdist.name.removesuffix(".tar.gz"))
@@ -75,7 +83,8 @@ def run_own_tests(session: nox.Session, sdist: Path) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests, against every server that is installed."""
     install_workspace(session, "tests")
-    session.run(*STRICT_PYTHON, "-m", "pytest", *session.posargs)
+    pytest = (*STRICT_PYTHON, "-m", "pytest", *PARALLEL, *RERUNS)
+    session.run(*pytest, *session.posargs)
 
 
 @nox.session
@@ -91,7 +100,8 @@ def coexistence(session: nox.Session) -> None:
         page = "--compatibility=docs/compatibility.md"
         session.run("pytest", *SUITES, "--collect-only", "-q", page, silent=True)
     else:
-        session.run(*pytest, "tests/test_compatibility.py", *SUITES, *session.posargs)
+        page = "tests/test_compatibility.py"
+        session.run(*pytest, *RERUNS, page, *SUITES, *session.posargs)
 
 
 @nox.session
@@ -138,6 +148,8 @@ def typecheck(session: nox.Session) -> None:
         session.run("mypy", source, tests, "--exclude", "/servers/")
         session.run("mypy", f"{tests}/servers", env={"MYPYPATH": tests})
     session.run("mypy", "--explicit-package-bases", "tests", "demo")
+    beside = ":".join(["tests", *(f"packages/{name}/tests" for name in PACKAGES)])
+    session.run("mypy", "noxfile.py", "benchmarks", env={"MYPYPATH": beside})
     session.run("pyright")
 
 

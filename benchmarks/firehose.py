@@ -90,7 +90,7 @@ def visitor(variant: str, count: int) -> Callable[[int], None]:
     environ = EnvironBuilder(path="/").get_environ()
     cookie = ""
 
-    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+    def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
         nonlocal cookie
         assert status == "200 OK"
         cookie = dict(headers).get("Set-Cookie", "").partition(";")[0] or cookie

@@ -25,6 +25,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -55,7 +56,9 @@ FLASK = ("empty", "bare header", "ours", "ours, full path", "ours, Flask", "send
 DJANGO = ("empty (Django)", "django-sendfile2")
 
 
-def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def table(
+    title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> None:
     print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join(row)} |")

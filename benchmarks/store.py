@@ -302,7 +302,7 @@ def compare(
 
 def least(results: list[dict[str, Any]], key: str) -> float:
     """Return the least of some results."""
-    return min(it[key] for it in results)
+    return float(min(it[key] for it in results))
 
 
 def usable(way: str) -> bool:
