@@ -213,7 +213,7 @@ def test_duration(app: Flask) -> None:
                 str(subscription.position).encode()
             )
             assert set(rest) <= {b":\n\n"}
-            assert 0.05 <= time.monotonic() - started < 5
+            assert 0.05 <= time.monotonic() - started < 30
 
 
 def receive(pump: Pump) -> bytes | None:
@@ -221,7 +221,7 @@ def receive(pump: Pump) -> bytes | None:
     gate = Gate()
     pump.listen(gate.open)
     while (found := pump.next_block()) == b"":
-        assert gate.wait(5)
+        assert gate.wait(30)
     return found
 
 

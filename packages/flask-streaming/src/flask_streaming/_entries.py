@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from typing import NamedTuple
 
@@ -45,29 +46,53 @@ def parse(line: Any, channel: str) -> Message | None:
 
 
 class Fetched(NamedTuple):
-    """What Redis knows of some channels."""
+    """What Redis knows of some channels.
 
-    epoch: str
-    server: str
-    head: int
+    :param since: the number with which the epoch began; its events come after it.
+    :param proven: whether the history is known to go on.
+    """
+
+    now: Position
+    since: int
     windows: list[Window]
-    known: bool
+    proven: bool
+
+    def holds(self, position: Position) -> bool:
+        """Return whether a client that was there can be sent all that it missed."""
+        known = self.since - 1 <= position.number <= self.now.number
+        if not self.proven or position.epoch != self.now.epoch or not known:
+            return False
+        return position.mark or any(
+            window.floor == position.number
+            or position.number in (it.number for it in window.entries[:1])
+            for window in self.windows
+        )
 
 
-def window_of(answer: Sequence[Any], name: str, oldest: int) -> Window:
+def window_of(
+    answer: Sequence[Any], name: str, epoch: str, since: int, oldest: int
+) -> Window:
     """Return what is known of a channel.
 
+    A channel that ended in a former epoch has its end as the first event of this one.
+
     :param answer: the entries from a number on, the last one, and the end.
+    :param since: the number with which the epoch began; no other event has it.
     :param oldest: events up to here have expired.
     """
     lines, last, end = answer
+    start = since - 1
     found = [each for line in lines if (each := parse(line, name))]
-    entries = [each.entry for each in found]
     if found:
-        return Window(min(found[0].before, found[0].entry.number), entries)
-    newest = parse(last[0], name) if last else None
-    if newest is not None:
-        ends = newest.entry.ends
-        return Window(newest.before if ends else 0, [newest.entry] if ends else [])
-    ended = parse(end, name) if end else None
-    return Window(ended.before, [ended.entry]) if ended else Window(oldest)
+        before = min(found[0].before, found[0].entry.number)
+        floor = before if before > since else start
+        return Window(epoch, floor, [each.entry for each in found])
+    newest = parse(last[0], name) if last else parse(end, name) if end else None
+    if newest is None:
+        return Window(epoch, max(start, oldest))
+    if not newest.entry.ends:
+        return Window(epoch, start)
+    if newest.entry.number > since:
+        return Window(epoch, newest.before, [newest.entry])
+    event = replace(newest.entry.event, id=str(Position(epoch, since)))
+    return Window(epoch, start, [entry_of(since, event, name)])

@@ -75,12 +75,13 @@ def gap(position: Position, last_event_id: str) -> Entry:
 
 @dataclass(slots=True)
 class Window:
-    """What is known of a channel: every entry after the floor.
+    """What is known of a channel: every entry of an epoch after the floor.
 
     Readers take no lock. Entries are only appended; what forgets some of them makes a
     new window, so an index stays valid in the list that it was found in.
     """
 
+    epoch: str
     floor: int
     entries: list[Entry] = field(default_factory=list)
 
@@ -108,7 +109,8 @@ class Window:
         dropped = len(self.entries) - (max(count, 1) if self.ended() else count)
         if dropped <= 0:
             return self
-        return Window(self.entries[dropped - 1].number, self.entries[dropped:])
+        floor = self.entries[dropped - 1].number
+        return Window(self.epoch, floor, self.entries[dropped:])
 
 
 class Read(NamedTuple):
@@ -118,7 +120,7 @@ class Read(NamedTuple):
     """
 
     entries: Sequence[Entry]
-    after: int
+    after: Position
     lost: bool = False
 
 
@@ -128,106 +130,103 @@ class Opening(NamedTuple):
     :param position: where the client stands, or None where it is told a gap.
     :param entries: what it missed.
     :param over: whether it has seen the end of every channel.
+    :param ends: the numbers by which channels have ended.
     """
 
     position: Position | None
     entries: Sequence[Entry]
     over: bool
+    ends: dict[str, int]
 
 
 def opening(
     windows: Sequence[Window],
-    epoch: str,
-    head: int,
+    now: Position,
     last_event_id: str | None,
     history: bool | Position,
     *,
     known: bool = True,
 ) -> Opening:
-    """Return what a client is sent first: everything up to the head that it missed.
+    """Return what a client is sent first: everything up to now that it missed.
 
-    :param epoch: the current one; `head`: its last number.
     :param history: whether the client may have what was published before; a position:
         only what came after.
     :param known: whether the event with the id is there, where that was looked for.
     """
+    now = now._replace(mark=True)
+    last_entries = [end for window in windows if (end := window.ended())]
+    ends = {end.ends: end.number for end in last_entries}
     if not last_event_id:
-        ends = [end for window in windows if (end := window.ended())]
-        return Opening(Position(epoch, head, mark=True), ends, over=False)
-    bound = 0 if history is True else head
-    if isinstance(history, Position) and history.epoch == epoch:
-        bound = min(history.number, head)
+        return Opening(now, last_entries, over=False, ends=ends)
+    bound = now._replace(number=0) if history is True else now
+    if isinstance(history, Position) and history.epoch == now.epoch:
+        bound = now._replace(number=min(history.number, now.number))
     last = Position.parse(last_event_id) if known else None
     if (
         last is None
-        or last.epoch != epoch
-        or last.number > head
-        or (last.number < bound and _missed(windows, last.number, bound))
+        or last.epoch != now.epoch
+        or last.number > now.number
+        or (last.number < bound.number and _missed(windows, last, bound))
     ):
-        found = _with_gap(windows, epoch, bound, last_event_id)
+        found = _with_gap(windows, bound, last_event_id)
     else:
-        after = max(last.number, bound)
-        found = read(windows, epoch, after, head, LARGEST, last_event_id)
-        seen = [(end := it.ended()) and end.number <= after for it in windows]
+        after = last if last.number >= bound.number else bound
+        found = read(windows, after, now, LARGEST, last_event_id)
         if not found.lost:
-            position = last if after == last.number else Position(epoch, after, True)
-            return Opening(position, found.entries, all(seen))
-    rest = _merged(windows, found.after, head, LARGEST)
-    return Opening(None, [*found.entries, *rest.entries], over=False)
+            seen = [end for end in last_entries if end.number <= after.number]
+            return Opening(after, found.entries, len(seen) == len(windows), ends)
+    rest = _merged(windows, found.after, now, LARGEST)
+    return Opening(None, [*found.entries, *rest.entries], over=False, ends=ends)
 
 
-def _missed(windows: Sequence[Window], after: int, until: int) -> bool:
-    return after < until and any(
-        it.floor > after or it.after(after, until) for it in windows
+def _missed(windows: Sequence[Window], after: Position, until: Position) -> bool:
+    return any(
+        it.floor > after.number or it.after(after.number, until.number)
+        for it in windows
     )
 
 
 def read(
     windows: Sequence[Window],
-    epoch: str,
-    after: int,
-    head: int,
+    after: Position,
+    now: Position,
     limit: int,
     last_event_id: str | None = None,
 ) -> Read:
     """Return what comes next in several channels.
 
     Where a window does not reach back far enough, what is known before its floor comes
-    first, then a gap.
+    first, then a gap. Of another epoch, all that is known comes after the gap.
 
-    :param head: every window holds all of its entries up to this number.
+    :param now: every window is of its epoch, and holds all of its entries up to it.
     :param limit: of the entries; those before a gap are not limited.
     """
-    if len(windows) == 1 and windows[0].floor <= after:
-        # Most streams are of one channel.
-        found = windows[0].after(after, head)
-        if len(found) <= limit:
-            return Read(found, max(after, head))
-    if all(window.floor <= after for window in windows):
-        return _merged(windows, after, head, limit)
-    last = last_event_id or str(Position(epoch, after, mark=True))
-    return _with_gap(windows, epoch, after, last)
+    start = after if after.epoch == now.epoch else now._replace(number=0)
+    if start is after and all(window.floor <= after.number for window in windows):
+        return _merged(windows, after, now, limit)
+    return _with_gap(windows, start, last_event_id or str(after._replace(mark=True)))
 
 
-def _with_gap(
-    windows: Sequence[Window], epoch: str, after: int, last_event_id: str
+def _with_gap(windows: Sequence[Window], after: Position, last_event_id: str) -> Read:
+    floor = max(after.number, *(window.floor for window in windows))
+    told = after._replace(number=floor, mark=True)
+    before = _merged(windows, after, told, LARGEST).entries
+    return Read([*before, gap(told, last_event_id)], told, lost=True)
+
+
+def _merged(
+    windows: Sequence[Window], after: Position, until: Position, limit: int
 ) -> Read:
-    floor = max(after, *(window.floor for window in windows))
-    before = _merged(windows, after, floor, LARGEST).entries
-    told = gap(Position(epoch, floor, mark=True), last_event_id)
-    return Read([*before, told], floor, lost=True)
-
-
-def _merged(windows: Sequence[Window], after: int, until: int, limit: int) -> Read:
     if len(windows) == 1:
-        found = windows[0].after(after, until)
+        # Most streams are of one channel.
+        found = windows[0].after(after.number, until.number)
     else:
-        parts = [window.after(after, until) for window in windows]
+        parts = [window.after(after.number, until.number) for window in windows]
         found = sorted((entry for part in parts for entry in part), key=_number)
     if len(found) > limit:
         found = found[:limit]
-        return Read(found, found[-1].number)
-    return Read(found, max(after, until))
+        return Read(found, after._replace(number=found[-1].number))
+    return Read(found, until if until.number > after.number else after)
 
 
 _number = attrgetter("number")

@@ -46,8 +46,7 @@ class MemoryBroker:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.post = Post()
-        self.epoch = token_hex(4)
-        self.head = 0
+        self.now = Position(token_hex(4), 0, mark=True)
         self._forgotten = 0
         #: The channel that was used least recently comes first.
         self._channels: dict[str, Channel] = {}
@@ -77,7 +76,7 @@ class MemoryBroker:
         ServerSentEvent(data, event)
         number = self._change(partial(self._append, channel, data, event, key, end))
         known = self._known(channel, key) if key else None
-        return known or str(Position(self.epoch, number))
+        return known or str(Position(self.now.epoch, number))
 
     def subscribe(
         self,
@@ -94,7 +93,7 @@ class MemoryBroker:
 
     def position(self) -> Position | None:
         """Return the position behind all that was published."""
-        return Position(self.epoch, self.head, mark=True)
+        return self.now
 
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscription."""
@@ -111,10 +110,14 @@ class MemoryBroker:
                 while self._changes:
                     each, change = heappop(self._changes)
                     change(each)
-                    self.head = each
+                    self._raise(each)
             finally:
                 self._changing = False
             return number
+
+    def _raise(self, number: int) -> None:
+        if number > self.now.number:
+            self.now = Position(self.now.epoch, number, mark=True)
 
     def _append(
         self,
@@ -128,7 +131,7 @@ class MemoryBroker:
         if key and self._known(name, key):
             return
         channel = self._channel(name)
-        sent = ServerSentEvent(data, event, str(Position(self.epoch, number)))
+        sent = ServerSentEvent(data, event, str(Position(self.now.epoch, number)))
         entry = entry_of(number, sent, name if end is not None else "", key or "")
         channel.window.entries.append(entry)
         keep = self._config.history
@@ -140,7 +143,7 @@ class MemoryBroker:
             self._ended.append((time.monotonic() + end, name, number))
             self._drop_ended()
         # Seen by readers that look before it is: nothing is missing up to here.
-        self.head = number
+        self._raise(number)
         if channel.subscribers:
             self.post.tell(channel)
 
@@ -154,10 +157,10 @@ class MemoryBroker:
     ) -> None:
         channels = [self._channel(name) for name in names]
         windows = [it.window.keeping(self._config.history) for it in channels]
-        found = opening(windows, self.epoch, self.head, last_event_id, history)
+        found = opening(windows, self.now, last_event_id, history)
         for channel in channels:
             channel.subscribers.add(subscription)
-        subscription.begin(found, self.head, *channels)
+        subscription.begin(found, self.now, *channels)
 
     def _known(self, name: str, key: str) -> str | None:
         channel = self._channels.get(name)
@@ -171,7 +174,9 @@ class MemoryBroker:
         """Return a channel as the one used last, and forget those long unused."""
         self._drop_ended()
         now = time.monotonic()
-        found = self._channels.pop(name, None) or Channel(name, self._forgotten)
+        found = self._channels.pop(name, None)
+        if found is None:
+            found = Channel(name, Window(self.now.epoch, self._forgotten))
         found.used = now
         self._channels[name] = found
         # At most one is made in each change, so forgetting one is enough.
@@ -185,7 +190,7 @@ class MemoryBroker:
         if channel.window.entries:
             self._forgotten = max(self._forgotten, channel.window.entries[-1].number)
         if channel.subscribers:
-            channel.window = Window(self._forgotten)
+            channel.window = Window(self.now.epoch, self._forgotten)
             channel.used = time.monotonic()
             self._channels[channel.name] = channel
 

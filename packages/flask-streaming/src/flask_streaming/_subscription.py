@@ -17,7 +17,9 @@ Gap
     A client whose position lies before a floor, in another epoch, or in the future
     may have missed events that nobody can send any more. It is sent an event of the
     type ``gap``, and then all that is known. The gap has the id at which it stands,
-    so that it is neither lost nor told twice when the client is cut once more.
+    so that it is neither lost nor told twice when the client is cut once more. Where
+    events were lost a new epoch begins, and nothing of the former one is sent any more:
+    what follows a gap has no hole.
 
 End
     A channel ends with an event of the type ``end``. A stream whose channels have all
@@ -32,8 +34,8 @@ What a client meets, with every broker::
     without an id                       a mark           what is published from now on
     with an id or a mark it was given   a mark           what it missed, once, in order
     the same, but some is not known     gap              all that is known
-    with a foreign id, or of an epoch   gap              all that is known
-      that was lost
+    with a foreign id, or of an epoch   gap              all that is known of the
+      that was lost                                      present epoch
     with what ``history`` forbids       gap, where it    what is allowed
                                         missed any
     to a channel that has ended         end              the stream ends
@@ -44,7 +46,7 @@ What a client meets, with every broker::
     it falls behind the window          gap              all that is known
     it is quiet for long                a new mark       so that its position does not
                                                          become too old to be resumed
-    the broker lost events              gap              what is published after that
+    the broker lost events              gap              all of the epoch that begins
 
 The first block of a stream is ``event: position`` with an empty ``data`` and the mark
 as its ``id``; browsers send it back in ``Last-Event-ID`` though no event was seen yet,
@@ -54,8 +56,9 @@ header passes ``last_event_id`` in the query; the header, which is newer, wins.
 
 Who moves a subscription: its broker begins it and wakes it, its reader alone moves the
 cursor, and anybody may close it. Reading takes no lock (see `Window`). The reader looks
-at the broker's head first, then at the windows: the head is raised after the event is
-in its window, so nothing up to it can be missing there.
+first at how far the broker is, then at the windows: that is raised after the event is
+in its window, so nothing up to it can be missing there. Both name their epoch, and the
+cursor does: numbers of different epochs are never compared.
 """
 
 from __future__ import annotations
@@ -135,9 +138,9 @@ class Channel:
 
     __slots__ = ("__weakref__", "name", "subscribers", "used", "window")
 
-    def __init__(self, name: str, floor: int, used: float = 0.0) -> None:
+    def __init__(self, name: str, window: Window, used: float = 0.0) -> None:
         self.name = name
-        self.window = Window(floor)
+        self.window = window
         # Weak: a view may fail between subscribing and answering.
         self.subscribers: WeakSet[Subscription] = WeakSet()
         self.used = used
@@ -146,9 +149,9 @@ class Channel:
 class Feed(Protocol):
     """Where a subscription's events come from: a broker, as a subscription sees it."""
 
-    epoch: str
-    #: Every channel's window holds all of its events up to this number.
-    head: int
+    #: Every channel's window is of its epoch and holds all of its events up to its
+    #: number, or is just being replaced; then whoever listens is told afterwards.
+    now: Position
 
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscription. May be called from any thread, at any time."""
@@ -165,8 +168,9 @@ class Subscription:
         self._feed = feed
         self._gate = Gate()
         self._wake: Callable[[], None] = self._gate.open
-        self._after: int | None = None
+        self._after: Position | None = None
         self._pending: Sequence[Entry] = ()
+        self._ends: dict[str, int] = {}
         self._read: deque[ServerSentEvent] = deque()
         self._closed = False
         self.channels: tuple[Channel, ...] = ()
@@ -177,15 +181,15 @@ class Subscription:
         #: Whether every channel has ended, and the client has seen it.
         self.over = False
 
-    def begin(self, opening: Opening, after: int, *channels: Channel) -> None:
+    def begin(self, opening: Opening, now: Position, *channels: Channel) -> None:
         """Set where the subscription starts. For brokers.
 
-        :param after: where the windows of the channels are read from; what comes
-            before is in the opening.
+        :param now: where the windows of the channels are read from; what comes before
+            is in the opening.
         """
-        self.position, self._pending, self.over = opening
+        self.position, self._pending, self.over, self._ends = opening
         self.channels = channels
-        self._after = after
+        self._after = now
         self._wake()
 
     @property
@@ -193,7 +197,7 @@ class Subscription:
         """The position behind all that was received, while nothing is pending."""
         if self._after is None or self._pending:
             return None
-        return Position(self._feed.epoch, self._after, mark=True)
+        return self._after._replace(mark=True)
 
     def take(self) -> Sequence[Entry] | None:
         """Return the next entries without waiting, or None at the end."""
@@ -205,23 +209,36 @@ class Subscription:
         if self._pending:
             found, self._pending = self._pending[:LIMIT], self._pending[LIMIT:]
         else:
-            head, epoch = self._feed.head, self._feed.epoch
+            now = self._feed.now
             windows = [channel.window for channel in self.channels]
-            found, self._after, _ = read(windows, epoch, self._after, head, LIMIT)
+            for window in windows:
+                if window.epoch != now.epoch:
+                    return ()
+            if now.epoch != self._after.epoch:
+                self._ends = {}
+            found, self._after, _ = read(windows, self._after, now, LIMIT)
         self.more = len(found) == LIMIT
         if found and found[-1].ends:
-            self.over = not self._pending and all(
-                (end := it.window.ended()) and end.number <= self._after
-                for it in self.channels
-            )
+            self.over = not self._pending and all(map(self._has_ended, self.channels))
         return found
+
+    def _has_ended(self, channel: Channel) -> bool:
+        """Return whether the client has seen the end of a channel."""
+        entries = channel.window.entries
+        known = self._ends.get(channel.name, 0)
+        if entries and entries[-1].number > known:
+            last, after = entries[-1], self._after
+            return bool(last.ends) and after is not None and last.number <= after.number
+        # What ended before the subscription began need not be in the window.
+        return known > 0
 
     @property
     def behind(self) -> bool:
         """Whether the history does not hold any more what comes next."""
         after = self._after
         return after is not None and any(
-            channel.window.floor > after for channel in self.channels
+            it.window.epoch != after.epoch or it.window.floor > after.number
+            for it in self.channels
         )
 
     def next_block(self) -> bytes | None:

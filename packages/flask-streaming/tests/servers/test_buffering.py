@@ -29,7 +29,7 @@ def front() -> Iterator[harness.Server]:
 @pytest.mark.parametrize("kind", ["template", "generator"])
 def test_slow_stream_is_sent_on(front: harness.Server, kind: str) -> None:
     """The first part arrives while the view waits for the client to say so."""
-    client = partial(http.client.HTTPConnection, "127.0.0.1", front.port, timeout=20)
+    client = partial(http.client.HTTPConnection, "127.0.0.1", front.port, timeout=60)
     with closing(client()) as connection, closing(client()) as other:
         connection.request("GET", f"/steps/{kind}")
         answer = connection.getresponse()

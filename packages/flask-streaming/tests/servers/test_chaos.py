@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import harness
 from harness.databases import RedisServer
 from harness.databases import answers_ping
@@ -122,7 +120,7 @@ class Deployment:
         url = f"{self.workers.url}/publish?channel={channel}&first={self.number}"
         request = urllib.request.Request(url, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=10):
+            with urllib.request.urlopen(request, timeout=60):
                 self.accepted[channel].append(self.number)
                 return True
         except OSError:
@@ -138,7 +136,7 @@ class Deployment:
         """Kill one of the workers."""
         with (
             contextlib.suppress(OSError),
-            urllib.request.urlopen(f"{self.workers.url}/counts", timeout=10) as answer,
+            urllib.request.urlopen(f"{self.workers.url}/counts", timeout=60) as answer,
         ):
             os.kill(json.load(answer)["process"], signal.SIGKILL)
 
@@ -211,11 +209,6 @@ async def chaos(deployment: Deployment, cuts: int) -> list[Client]:
     return clients
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="after a restored snapshot, a client that was cut before it may miss events "
-    "without a gap",
-)
 def test_chaos() -> None:
     """Every accepted event arrives once and in order, or a gap says otherwise."""
     sys.stdout.write(f"CHAOS_SEED={SEED}\n")

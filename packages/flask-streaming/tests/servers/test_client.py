@@ -133,8 +133,8 @@ def test_silence_is_noticed(page: Page) -> None:
 
 def test_pings_are_no_silence(page: Page) -> None:
     """Pings, of which listeners see nothing, keep a connection."""
-    page.evaluate(LISTEN, ["/quiet", {"retry": 20, "timeout": 2000}])
-    page.wait_for_timeout(3000)
+    page.evaluate(LISTEN, ["/quiet", {"retry": 20, "timeout": 3000}])
+    page.wait_for_timeout(3500)
     assert page.evaluate("window.states") == ["open"]
 
 

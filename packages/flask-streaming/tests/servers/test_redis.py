@@ -62,7 +62,7 @@ def broker_of(server: RedisServer, **values: Any) -> RedisBroker:
 def collect(subscription: Subscription, until: str) -> list[ServerSentEvent]:
     """Read up to an event, or a type of events."""
     found: list[ServerSentEvent] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while until not in kinds(found):
         assert time.monotonic() < deadline, found
         received = subscription.receive(1)
@@ -76,7 +76,7 @@ def kinds(events: list[ServerSentEvent]) -> list[str | None]:
     return [event.event or event.data for event in events]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -86,7 +86,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> None:
 
 def publish(broker: RedisBroker, text: str) -> str:
     """Publish as soon as Redis takes it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return broker.publish("news", text)
@@ -114,7 +114,66 @@ def test_snapshot_is_restored(seen: int) -> None:
             assert "4" in kinds(collect(listener, "4"))
         fresh = broker_of(server)
         with fresh.subscribe(["news"], ids[seen - 1]) as late:
-            assert kinds(collect(late, "4")) == ["gap", "0", "1", "3", "4"]
+            # What was kept of the lost history is not mixed with what came after.
+            assert kinds(collect(late, "4")) == ["gap", "3", "4"]
+
+
+def test_published_before_anybody_looks() -> None:
+    """What comes after a restored snapshot does not follow what came before it."""
+    with redis_with() as server:
+        broker = broker_of(server)
+        seen = publish(broker, "0")
+        client_of(server).save()
+        publish(broker, "lost")
+        server.kill()
+        server.start()
+        first, second = publish(broker, "1"), publish(broker, "2")
+        for last, expected in ((seen, ["gap", "1", "2"]), (first, ["2"])):
+            with broker_of(server).subscribe(["news"], last) as late:
+                assert kinds(collect(late, "2")) == expected
+        assert seen[:8] != first[:8] == second[:8]
+
+
+def test_channel_ended_before_the_loss() -> None:
+    """Who asks for a channel that ended in a lost history is told, and can stop."""
+    with redis_with() as server:
+        broker = broker_of(server)
+        started = broker.publish("job", "0")
+        over = broker.publish("job", "", "end", end=60)
+        client_of(server).save()
+        server.kill()
+        server.start()
+        publish(broker, "elsewhere")
+        for last in (started, over):
+            with broker.subscribe(["job"], last) as late:
+                found = list(late)
+                assert kinds(found) == ["gap", "end"]
+            assert broker.subscribe(["job"], found[-1].id).over
+
+
+def test_listener_that_connects_anew_by_itself() -> None:
+    """What a client's own retries hide is fetched."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    with redis_with() as server:
+
+        def make() -> Any:
+            retry = Retry(NoBackoff(), 3)
+            return redis.Redis(port=server.port, retry=retry)
+
+        broker = RedisBroker(Config(), make)
+        with broker.subscribe(["news"]) as listener:
+            for number in range(3):
+                # Both in one step, so that nobody is there to hear it.
+                client = client_of(server)
+                pipeline = client.pipeline(transaction=True)
+                pipeline.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+                pipeline.publish("flask-streaming:tick@0", "x 0")
+                pipeline.execute()
+                publish(broker, str(number))
+                assert kinds(collect(listener, str(number))) == [str(number)]
 
 
 def test_flushed() -> None:
@@ -153,7 +212,7 @@ def test_failover_with_another_clock() -> None:
         promoted = broker_of(second)
         with promoted.subscribe(["news"], last) as late:
             publish(promoted, "1")
-            assert kinds(collect(late, "1")) == ["gap", "0", "1"]
+            assert kinds(collect(late, "1")) == ["gap", "1"]
 
 
 def test_hung_redis_holds_nobody_for_long() -> None:
@@ -167,10 +226,12 @@ def test_hung_redis_holds_nobody_for_long() -> None:
             started = time.monotonic()
             with pytest.raises(BrokerError, match="Redis did not take the event"):
                 broker.publish("news", "1")
-            assert time.monotonic() - started < 2.5
-            started = time.monotonic()
-            assert list(broker.subscribe(["news"])) == []
-            assert time.monotonic() - started < 4
+            # The promise is 2 s; the rest is for a machine that is busy.
+            assert time.monotonic() - started < 10
+            for names in (["news"], ["other"]):
+                started = time.monotonic()
+                assert list(broker.subscribe(names)) == []
+                assert time.monotonic() - started < 10
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
 
@@ -181,7 +242,7 @@ def test_lost_answer_is_not_published_twice(monkeypatch: pytest.MonkeyPatch) -> 
 
     with redis_with() as server:
         broker = broker_of(server)
-        real = broker._publish
+        real = broker._stored._publish
         answers = [True]
 
         def lose(*args: Any) -> Any:
@@ -190,7 +251,7 @@ def test_lost_answer_is_not_published_twice(monkeypatch: pytest.MonkeyPatch) -> 
                 raise redis.ConnectionError("the connection broke")
             return found
 
-        monkeypatch.setattr(broker, "_publish", lose)
+        monkeypatch.setattr(broker._stored, "_publish", lose)
         with broker.subscribe(["news"]) as listener:
             first = broker.publish("news", "0")
             second = broker.publish("news", "1")
@@ -266,9 +327,6 @@ def test_full_redis_can_be_listened_to() -> None:
             assert "1" in kinds(collect(listener, "1"))
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a listener on a replica may be told a gap and then nothing"
-)
 def test_reading_from_a_replica() -> None:
     """Subscribers may read from a replica, which takes no writes."""
     with redis_with() as first, replica_of(first) as second:
@@ -281,6 +339,32 @@ def test_reading_from_a_replica() -> None:
             assert kinds(collect(listener, "0")) == ["0"]
         with broker.subscribe(["news"], str(position)) as late:
             assert kinds(collect(late, "0"))[-1] == "0"
+
+
+def test_replica_is_sent_a_new_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events that a replica's own listeners never hear arrive all the same."""
+    monkeypatch.setattr("flask_streaming._reader.TICK_SECONDS", 0.5)
+    with (
+        redis_with("--repl-backlog-size", "16kb") as first,
+        replica_of(first) as second,
+    ):
+        replica = client_of(second)
+        wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
+        broker = RedisBroker(Config(redis_url=first.url, redis_read_url=second.url))
+        with broker.subscribe(["news", "other"]) as listener:
+            publish(broker, "0")
+            collect(listener, "0")
+            assert second.process is not None
+            os.kill(second.process.pid, signal.SIGSTOP)
+            try:
+                client_of(first).execute_command("CLIENT", "KILL", "TYPE", "replica")
+                publish(broker, "1" * 100_000)
+                broker.publish("other", "2" * 100_000)
+            finally:
+                os.kill(second.process.pid, signal.SIGCONT)
+            found = collect(listener, "2" * 100_000)
+            assert [text[:1] for text in kinds(found) if text] == ["1", "2"]
+            assert client_of(first).info("stats")["sync_full"] > 1
 
 
 def test_sentinel() -> None:
