@@ -36,6 +36,11 @@ class FaultyServer:
     refuse: Callable[[str, str, Mapping[str, str]], bool] = lambda *_: False
     requests: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def puts(self) -> list[str]:
+        """The paths of all uploads that were tried."""
+        return [path for method, path in self.requests if method == "PUT"]
+
     def first(self, what: str | int, *, method: str, having: str = "") -> None:
         """Treat the first fitting request like that, and let the others pass."""
         fitting: list[str] = []
@@ -129,9 +134,11 @@ def make_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
                     headers.get("Content-Length", headers.get("content-length", 0))
                 )
             self.send_header("Content-Length", str(length))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
+            # A client that gave up has closed the connection.
+            with contextlib.suppress(ConnectionError):
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
 
         def hang_up(self) -> None:
             """Close the connection without an answer."""

@@ -35,8 +35,11 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 
+from ._offload import patched
+from ._outage import Outage
 
-logger = logging.getLogger("flask_store")
+
+logger: logging.Logger = logging.getLogger("flask_store")
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 LOOK_SECONDS = 2.0
@@ -79,6 +82,7 @@ class Courier:
         self._limit = limit
         self._lock = threading.Lock()
         self._process = 0
+        self._outage = Outage("looks into the spool")
         self._reset()
 
     def _reset(self) -> None:
@@ -91,6 +95,7 @@ class Courier:
         self._seen = -1
         self._next_look = 0.0
         self._draining = False
+        self._stopping = False
 
     def start(self) -> None:
         """Start in this process, unless it runs."""
@@ -102,12 +107,23 @@ class Courier:
                 return
             self._reset()
             ready = threading.Event()
-            threading.Thread(
+            self._thread = threading.Thread(
                 target=self._run, args=(ready,), name="flask-store", daemon=True
-            ).start()
+            )
+            self._thread.start()
             ready.wait()
             self._process = os.getpid()
             atexit.register(self._at_exit, self._process)
+
+    def stop(self) -> None:
+        """Stop in this process, when what is being tried has been tried."""
+        if self._process != os.getpid():
+            return
+        atexit.unregister(self._at_exit)
+        self._stopping = True
+        self._wake.send()
+        self._thread.join()
+        self._process = 0
 
     def send(self, job_id: str) -> None:
         """Try a job as soon as a worker is free."""
@@ -154,7 +170,7 @@ class Courier:
         self._wake = get_hub().loop.async_()
         self._wake.start(work.set)
         ready.set()
-        while True:
+        while not self._stopping:
             work.clear()
             self._take_new()
             if time.monotonic() >= self._next_look:
@@ -162,6 +178,11 @@ class Courier:
             while greenlets.free_count() and (job_id := self._pop()):
                 greenlets.spawn(self._deliver, job_id, threads, work)
             work.wait(self._pause(free=bool(greenlets.free_count())))
+        greenlets.join()
+        threads.kill()
+        self._wake.close()
+        if not patched():
+            get_hub().destroy()
 
     def _take_new(self) -> None:
         while self._new:
@@ -173,8 +194,10 @@ class Courier:
         draining = self._draining
         begun = time.monotonic()
         found, error = threads.apply(self._try, (self._read,))
-        if error is not None:
-            logger.error("cannot read the spool: %s", error)
+        if error is None:
+            self._outage.ended("spool")
+        else:
+            self._outage.failed("spool", error)
         for job_id, due in found or ():
             if job_id not in self._active:
                 self._schedule(job_id, 0.0 if draining else due)

@@ -40,23 +40,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
-import hashlib
 import io
-import json
 import logging
 import os
 import time
 import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
-from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 from typing import IO
-from typing import Any
 
+from ._jobs import Job
+from ._jobs import JobState
+from ._jobs import Target
+from ._jobs import digest
 from ._spool import HIDDEN_PREFIX
 from ._spool import Spool
 from ._spool import leftovers
@@ -67,79 +66,11 @@ from ._upload import Upload
 from .exceptions import StoreError
 
 
-logger = logging.getLogger("flask_store")
+logger: logging.Logger = logging.getLogger("flask_store")
 
 #: No save takes longer between its two files.
 STALE_SECONDS = 3600
 MUTEX = ".mutex"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The one place where the uploads of a folder may go.
-
-    :param store: the name of the store in the app.
-    :param prefix: what the keys start with.
-    """
-
-    store: str
-    endpoint: str | None
-    region: str | None
-    bucket: str
-    prefix: str
-
-    @property
-    def folder(self) -> str:
-        """The name of its folder in the spool."""
-        return f"{self.store}-{_digest(json.dumps(dataclasses.astuple(self)))}"
-
-
-class State(enum.StrEnum):
-    """The state of a job; see the module's table."""
-
-    WAITING = "waiting"
-    FAILED = "failed"
-    DROPPED = "dropped"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An upload that was acknowledged.
-
-    :param id: made from the name.
-    :param key: its whole key in the bucket.
-    :param name: its name as the root of the store sees it.
-    :param size: bytes.
-    :param attempts: how often sending it has failed.
-    :param due: the Unix time before which it is not tried again.
-    :param error: the last one.
-    """
-
-    id: str
-    target: Target
-    key: str
-    name: str
-    size: int
-    #: What it carries beside what its name implies.
-    record: dict[str, Any] = field(default_factory=dict)
-    state: State = State.WAITING
-    attempts: int = 0
-    due: float = 0.0
-    error: str = ""
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Job:
-        """Read a record.
-
-        :raises TypeError, ValueError: for what is none.
-        """
-        made = cls(**json.loads(text))
-        target: object = made.target
-        if not isinstance(target, dict):
-            raise TypeError("no target")
-        return dataclasses.replace(
-            made, target=Target(**target), state=State(made.state)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +106,7 @@ class Journal:
 
         :param name: a name that no other file has or will have.
         """
-        job_id = _digest(name)
+        job_id = digest(name)
         if isinstance(upload.stream, Spool) and not upload.stream.linked:
             upload, size = self._keep(upload, upload.stream, job_id)
         else:
@@ -203,7 +134,7 @@ class Journal:
 
     def find(self, name: str) -> Job | None:
         """Return the job of a file, if it waits."""
-        return self.read(_digest(name))
+        return self.read(digest(name))
 
     def read(self, job_id: str) -> Job | None:
         """Return a job as it is now; None where it has ended."""
@@ -260,13 +191,19 @@ class Journal:
     # For one sender at a time.
 
     @contextlib.contextmanager
-    def claim(self, job_id: str) -> Iterator[tuple[Job, IO[bytes]] | None]:
-        """Claim a job for one attempt; None where it has ended or has its sender."""
+    def claim(self, job_id: str) -> Iterator[tuple[Job, IO[bytes] | None] | None]:
+        """Claim a job for one attempt; None where it has ended or has its sender.
+
+        A record without bytes, which somebody has removed, is claimed without a lock.
+        """
         try:
             # On NFS an exclusive lock needs a descriptor that can write.
             file = self._data(job_id).open("r+b")
         except FileNotFoundError:
-            yield None
+            # The bytes come before the record and go after it, so this is no moment
+            # of another process's work.
+            lost = self.read(job_id)
+            yield (lost, None) if lost else None
             return
         with file:
             job = self.read(job_id) if lock(file.fileno()) else None
@@ -274,9 +211,9 @@ class Journal:
 
     def finish(self, job: Job) -> bool:
         """Remove a job that was sent, unless it was dropped meanwhile."""
-        with self._mutex():
+        with self.changing():
             now = self.read(job.id)
-            if now is not None and now.state is State.DROPPED:
+            if now is not None and now.state is JobState.DROPPED:
                 return False
             self._remove(job.id)
         return True
@@ -293,21 +230,24 @@ class Journal:
         )
 
     def fail(self, job: Job, error: str) -> bool:
-        """Note an error that will not pass; return False if the job was dropped."""
+        """Note an error that will not pass.
+
+        :return: whether that is news: the job was neither dropped nor failed.
+        """
 
         def change(now: Job) -> Job | None:
-            if now.state is State.DROPPED:
+            if now.state is JobState.DROPPED or now.state is not job.state:
                 return None
             attempts = now.attempts + 1
             return dataclasses.replace(
-                now, state=State.FAILED, attempts=attempts, error=error
+                now, state=JobState.FAILED, attempts=attempts, error=error
             )
 
         return self._change(job.id, change) is not None
 
     def forget(self, job: Job) -> None:
         """Remove a job that was dropped and whose object is deleted."""
-        with self._mutex():
+        with self.changing():
             self._remove(job.id)
 
     # For anybody.
@@ -315,15 +255,16 @@ class Journal:
     def drop(self, job_id: str) -> Job | None:
         """Mark a job as deleted; return it, or None where it has ended."""
         return self._change(
-            job_id, lambda now: dataclasses.replace(now, state=State.DROPPED, due=0.0)
+            job_id,
+            lambda now: dataclasses.replace(now, state=JobState.DROPPED, due=0.0),
         )
 
     def retry(self, job_id: str) -> bool:
         """Let a job be tried again now; return whether there is such a job."""
 
         def change(now: Job) -> Job | None:
-            if now.state is State.FAILED:
-                now = dataclasses.replace(now, state=State.WAITING)
+            if now.state is JobState.FAILED:
+                now = dataclasses.replace(now, state=JobState.WAITING)
             return dataclasses.replace(now, due=0.0)
 
         return self._change(job_id, change) is not None
@@ -351,7 +292,7 @@ class Journal:
     ) -> Job | None:
         if not self._record(job_id).exists():
             return None
-        with self._mutex():
+        with self.changing():
             now = self.read(job_id)
             new = change(now) if now else None
             if new:
@@ -359,7 +300,8 @@ class Journal:
         return new
 
     @contextlib.contextmanager
-    def _mutex(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
+        """Hold the mutex: nobody else changes a record meanwhile."""
         with (self.folder / MUTEX).open("ab") as file:
             lock(file.fileno(), wait=True)
             yield
@@ -368,7 +310,7 @@ class Journal:
         hidden = self.folder / f"{HIDDEN_PREFIX}{uuid.uuid4().hex}"
         with hidden.open("xb") as file:
             try:
-                file.write(json.dumps(asdict(job)).encode())
+                file.write(job.to_json())
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
@@ -389,7 +331,3 @@ class Journal:
 
     def _data(self, job_id: str) -> Path:
         return self.folder / f"{job_id}.data"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

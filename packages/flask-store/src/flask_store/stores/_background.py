@@ -11,7 +11,6 @@ import contextlib
 import heapq
 import logging
 import time
-from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -28,16 +27,15 @@ from .. import _names
 from .._attributes import Attributes
 from .._attributes import SaveOptions
 from .._attributes import usable
-from .._courier import BUSY_SECONDS
 from .._courier import POLL_SECONDS
 from .._courier import Courier
-from .._courier import backoff
-from .._journal import Job
+from .._jobs import Job
+from .._jobs import JobState
+from .._jobs import Target
 from .._journal import Journal
-from .._journal import State
-from .._journal import Target
 from .._listing import LARGEST_PAGE
 from .._listing import Page
+from .._sender import Sender
 from .._spool import Spool
 from .._spool import system_failing_as
 from ..exceptions import ConfigError
@@ -52,7 +50,7 @@ if TYPE_CHECKING:
 
     from .._tus.endpoint import Place
 
-logger = logging.getLogger("flask_store")
+logger: logging.Logger = logging.getLogger("flask_store")
 
 
 class Background(BaseStore):
@@ -65,6 +63,7 @@ class Background(BaseStore):
     background = True
     can_spool = True
     journal: Journal
+    sender: Sender
     courier: Courier
 
     def keep_jobs(self, target: Target) -> None:
@@ -76,10 +75,11 @@ class Background(BaseStore):
         if path is None or not Path(path).is_absolute():
             raise ConfigError("STORE_SPOOL_PATH", path, "set a folder's absolute path")
         self.journal = Journal(Path(path), target, self.config.fsync)
+        self.sender = Sender(self.journal, self)
         self.courier = Courier(
             self._due,
             self.journal.changed,
-            self._try_if_due,
+            self.sender.attempt,
             workers=self.config.spool_workers,
             limit=self.config.spool_drain,
         )
@@ -224,7 +224,7 @@ class Background(BaseStore):
         :raises NotFoundError: where it is deleted, whatever the target still has.
         """
         job = self.journal.find(self.full_name(name))
-        if job is not None and job.state is State.DROPPED:
+        if job is not None and job.state is JobState.DROPPED:
             raise NotFoundError(name)
         return job
 
@@ -232,6 +232,10 @@ class Background(BaseStore):
         """Start sending in this process, unless a queue does it."""
         if self.enqueue is None:
             self.courier.start()
+
+    def stop(self) -> None:
+        """Stop sending in this process; what waits stays in the spool."""
+        self.courier.stop()
 
     def pending(self) -> Sequence[Job]:
         """Return the uploads that wait, have failed, or are being deleted."""
@@ -246,67 +250,17 @@ class Background(BaseStore):
 
         :return: the Unix time at which to try again, or None where it has ended.
         """
-        return self._try(job_id, lambda _: True)
+        return self.sender.attempt(job_id, early=True)
 
-    def _try_if_due(self, job_id: str) -> float | None:
-        # Another process may have tried it, or an operator, since it was looked at.
-        return self._try(
-            job_id,
-            lambda job: job.state is not State.FAILED and job.due <= time.time(),
-        )
-
-    def _try(self, job_id: str, wanted: Callable[[Job], bool]) -> float | None:
-        with self.journal.claim(job_id) as claimed:
-            if claimed is None:
-                gone = self.journal.read(job_id) is None
-                return None if gone else time.time() + BUSY_SECONDS
-            job, body = claimed
-            if not wanted(job):
-                return None if job.state is State.FAILED else job.due
-            try:
-                sent = self._settle(job, body)
-            except Exception as error:  # noqa: BLE001 - the job keeps it
-                return self._failed(job, error)
-        if sent:
-            self._tell(job, None)
-        return None
-
-    def _settle(self, job: Job, body: IO[bytes]) -> bool:
-        """Send a job, or delete what was sent of a dropped one; return which."""
-        if job.state is not State.DROPPED:
-            self.send_job(job, body)
-            if self.journal.finish(job):
-                return True
-        self.unsend_job(job)
-        self.journal.forget(job)
-        return False
-
-    def _failed(self, job: Job, error: Exception) -> float | None:
-        if self.may_pass(error) or job.state is State.DROPPED:
-            delay = backoff(job.attempts)
-            self.journal.postpone(job, str(error), delay)
-            logger.warning("%s; trying again in %.1f s", error, delay)
-            return time.time() + delay
-        if not self.journal.fail(job, str(error)):
-            # Deleted in the meantime.
-            return time.time()
-        logger.error("%s; it stays in the spool, see flask store jobs", error)
-        self._tell(job, error)
-        return None
-
-    def _tell(self, job: Job, error: Exception | None) -> None:
-        if self.on_end is None:
-            return
-        file = FileWrapper(self.within(None), job.name, job.size)
-        try:
-            self.on_end(file, error)
-        except Exception:
-            logger.exception("a receiver failed for %s", job.name)
+    def tell(self, job: Job, error: Exception | None) -> None:
+        """Tell the app how a job has ended."""
+        if self.on_end is not None:
+            self.on_end(FileWrapper(self.within(None), job.name, job.size), error)
 
     def _due(self) -> Iterator[tuple[str, float]]:
         for job_id in self.journal.ids():
             job = self.journal.read(job_id)
-            if job is not None and job.state is not State.FAILED:
+            if job is not None and job.state is not JobState.FAILED:
                 yield job.id, job.due
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -323,7 +277,7 @@ class Background(BaseStore):
         if self.courier.tries(job_id):
             return True
         job = self.journal.read(job_id)
-        if job is None or job.state is not State.WAITING:
+        if job is None or job.state is not JobState.WAITING:
             self._own.discard(job_id)
             return False
         return True
@@ -333,7 +287,7 @@ class Background(BaseStore):
         yield from super().check(clean=clean)
         with system_failing_as("read", "the spool"):
             jobs = self.journal.jobs()
-            failed = sum(job.state is State.FAILED for job in jobs)
+            failed = sum(job.state is JobState.FAILED for job in jobs)
             yield f"{len(jobs) - failed} uploads wait to be sent, {failed} have failed"
             for name in self.journal.strangers():
                 yield f"{name} in the spool waits for a store with another place"
@@ -353,7 +307,7 @@ class Background(BaseStore):
                 self.within(None), job.name, job.size, self._modified_or_none(job)
             )
             for job in jobs
-            if job.state is not State.DROPPED
+            if job.state is not JobState.DROPPED
         )
         stored = (file for file in super().list(prefix) if file.name not in hidden)
         yield from heapq.merge(waiting, stored, key=lambda file: file.name)

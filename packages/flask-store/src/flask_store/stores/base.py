@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
-    from .._journal import Job
+    from .._jobs import Job
     from .._tus.endpoint import Place
 
 
@@ -183,6 +183,9 @@ class BaseStore:
 
     def start(self) -> None:
         """Start the work in the background in this process, where ``background``."""
+
+    def stop(self) -> None:
+        """Stop that work in this process; what is left of it is kept."""
 
     def pending(self) -> Sequence[Job]:
         """Return the uploads that are acknowledged and wait to be sent."""

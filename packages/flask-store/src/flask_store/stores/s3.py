@@ -35,8 +35,8 @@ from .._bucket import ObjectReader
 from .._bucket import failing_as
 from .._bucket import is_transient
 from .._dialect import Dialect
-from .._journal import Job
-from .._journal import Target
+from .._jobs import Job
+from .._jobs import Target
 from .._listing import LARGEST_PAGE
 from .._listing import Page
 from .._listing import check_limit
