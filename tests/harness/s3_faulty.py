@@ -86,7 +86,8 @@ def make_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
             faulty.requests.append((self.command, self.path))
             fault = faulty.fault(self.command, self.path)
             if faulty.refuse(self.command, self.path, dict(self.headers.items())):
-                fault = 403
+                data = b"<Error><Code>AccessDenied</Code></Error>"
+                return self.reply(403, data, {})
             if fault == "drop":
                 return self.hang_up()
             if fault == "wait":
@@ -153,10 +154,10 @@ def make_handler(faulty: FaultyServer) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def faulty_server(server: S3Server) -> Iterator[FaultyServer]:
+def faulty_server(server: S3Server, port: int = 0) -> Iterator[FaultyServer]:
     """Run a proxy in front of a server."""
-    faulty = FaultyServer(server, 0)
-    with ThreadingHTTPServer(("127.0.0.1", 0), make_handler(faulty)) as proxy:
+    faulty = FaultyServer(server, port)
+    with ThreadingHTTPServer(("127.0.0.1", port), make_handler(faulty)) as proxy:
         faulty.port = proxy.server_port
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
         thread.start()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
-import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -27,16 +25,22 @@ from ._dialect import Dialect
 from ._dialect import probe
 from ._object_headers import to_headers
 from ._object_headers import to_metadata
+from ._s3_client import MAKING
+from ._s3_client import make_client
+from ._s3_client import patched_thread
+from ._s3_errors import ABSENT
+from ._s3_errors import FORBIDDEN
+from ._s3_errors import TAKEN
+from ._s3_errors import client_error
+from ._s3_errors import code
+from ._s3_errors import failing_as
 from .config import MIB
 from .config import Config
 from .exceptions import BackendError
-from .exceptions import MissingDependencyError
-from .exceptions import NotFoundError
 
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-    from typing_extensions import Buffer
+    pass
 
 PART_SIZE = 8 * MIB
 #: After this time nobody goes on with a multipart upload.
@@ -46,10 +50,6 @@ MOST_PARTS = 10_000
 LARGEST_PUT = 5 * 1024 * MIB
 #: The metadata by which a save knows its own object when an answer was lost.
 MARK = "flask-store"
-TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-ABSENT = {"NoSuchKey", "404", "NotFound"}
-FORBIDDEN = {"403", "Forbidden", "AccessDenied"}
-BUSY = {"RequestTimeout", "SlowDown", "Throttling", "RequestTimeTooSkewed"}
 
 
 class Bucket:
@@ -58,7 +58,6 @@ class Bucket:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.name = config.s3_bucket
-        self._lock = threading.Lock()
         self._clients: dict[tuple[int, int], Any] = {}
         self._probing = threading.Lock()
         self._dialect: Future[Dialect] | None = None
@@ -71,7 +70,7 @@ class Bucket:
         key = os.getpid(), thread
         if key not in self._clients:
             # A lock that gevent has patched may never wake another native thread.
-            with contextlib.nullcontext() if thread else self._lock:
+            with contextlib.nullcontext() if thread else MAKING:
                 if key not in self._clients:
                     self._clients[key] = make_client(self.config)
         return self._clients[key]
@@ -161,9 +160,9 @@ class Bucket:
         """
         try:
             return write()
-        except _client_error() as error:
+        except client_error() as error:
             # An attempt whose answer was lost may have made it.
-            if _code(error) in {*TAKEN, "NoSuchUpload"}:
+            if code(error) in {*TAKEN, "NoSuchUpload"}:
                 return self._is_ours(key, mark)
             raise
 
@@ -228,8 +227,8 @@ class Bucket:
         """
         try:
             return self.head(key)
-        except _client_error() as error:
-            if _code(error) in FORBIDDEN:
+        except client_error() as error:
+            if code(error) in FORBIDDEN:
                 return None
             raise
 
@@ -237,8 +236,8 @@ class Bucket:
         """Return what S3 knows of an object, or None where there is none."""
         try:
             head: Mapping[str, Any] = self.client.head_object(Bucket=self.name, Key=key)
-        except _client_error() as error:
-            if _code(error) in ABSENT:
+        except client_error() as error:
+            if code(error) in ABSENT:
                 return None
             raise
         return head
@@ -298,6 +297,11 @@ class Bucket:
             Bucket=self.name, Key=upload["Key"], UploadId=upload["UploadId"]
         )
 
+    def stale(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the objects under a prefix that are older than a day."""
+        before = datetime.now(UTC) - STALE
+        return (it for it in self.list(prefix) if it["LastModified"] < before)
+
     def list_page(
         self, prefix: str, delimiter: str | None, limit: int, token: str | None
     ) -> Mapping[str, Any]:
@@ -326,175 +330,3 @@ class Bucket:
         pages = self.client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self.name, Prefix=prefix):
             yield from page.get("Contents", ())
-
-
-class ObjectReader(io.RawIOBase):
-    """Read an object as a file; seeking asks S3 for the rest from there.
-
-    :param answer: what S3 answered to the first request for the object.
-    """
-
-    def __init__(self, bucket: Bucket, key: str, name: str) -> None:
-        self._bucket = bucket
-        self._key = key
-        self._name = name
-        self._position = 0
-        self._body: Any = None
-        with failing_as("open", name):
-            self._request()
-        self._size = self._position + self._left
-
-    def _request(self) -> Any:
-        wanted: dict[str, str] = {}
-        if self._position:
-            wanted = {"Range": f"bytes={self._position}-", "IfMatch": self.etag}
-        answer = self._bucket.client.get_object(
-            Bucket=self._bucket.name, Key=self._key, **wanted
-        )
-        self.etag: str = answer["ETag"]
-        self._left: int = answer["ContentLength"]
-        self._body = answer["Body"]
-        return self._body
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Tell that it can be read from anywhere."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; nothing is asked of S3 before the next read."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
-        position = start[whence] + offset
-        if position < 0:
-            raise ValueError(f"negative seek position {position}")
-        if position != self._position:
-            self._position = position
-            self._drop()
-        return position
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        """Read into a buffer."""
-        view = memoryview(buffer).cast("B")
-        if self._position >= self._size or not view:
-            return 0
-        with failing_as("read", self._name):
-            body = self._body or self._request()
-            data: bytes = body.read(len(view))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def _drop(self) -> None:
-        if self._body is not None:
-            self._body.close()
-            self._body = None
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._drop()
-        super().close()
-
-
-def patched_thread() -> int:
-    """Return the native thread where gevent has patched sockets, else 0.
-
-    Such sockets belong to their thread's hub; all others are for all threads.
-    """
-    monkey: Any = sys.modules.get("gevent.monkey")
-    patched = monkey is not None and monkey.is_module_patched("socket")
-    return threading.get_native_id() if patched else 0
-
-
-def make_client(config: Config) -> Any:
-    """Make a boto3 client that gives up in time."""
-    try:
-        from boto3.session import Session
-        from botocore.config import Config as BotoConfig
-    except ImportError as error:
-        raise MissingDependencyError("boto3", "s3") from error
-    checksum = config.s3_checksum
-    own = config.s3_endpoint_url is not None
-    if checksum == "auto":
-        # Over TLS the default checksum comes behind the body in a form that older
-        # servers refuse, above all Ceph's before version 18.
-        checksum = "when_required" if own else "when_supported"
-    s3: dict[str, Any] = {"addressing_style": config.s3_addressing}
-    if own and str(config.s3_endpoint_url).startswith("https:"):
-        # TLS guards the body; hashing it before would read it twice.
-        s3["payload_signing_enabled"] = False
-    # A session of its own, because the default one is not made for threads.
-    return Session().client(
-        "s3",
-        endpoint_url=config.s3_endpoint_url,
-        region_name=config.s3_region or ("us-east-1" if own else None),
-        aws_access_key_id=config.s3_access_key,
-        aws_secret_access_key=config.s3_secret_key,
-        config=BotoConfig(
-            connect_timeout=config.s3_timeout,
-            read_timeout=config.s3_timeout,
-            retries={"total_max_attempts": config.s3_attempts, "mode": "standard"},
-            max_pool_connections=config.s3_pool_size,
-            request_checksum_calculation=checksum,
-            response_checksum_validation=checksum,
-            signature_version="s3v4",
-            s3=s3,
-        ),
-    )
-
-
-@contextlib.contextmanager
-def failing_as(action: str, name: str) -> Iterator[None]:
-    """Turn boto3's errors into ours."""
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        yield
-    except _client_error() as error:
-        if _code(error) in ABSENT and action != "save":
-            raise NotFoundError(name) from error
-        reason = f"S3 said {_code(error)}"
-        if _code(error) in FORBIDDEN and action == "find":
-            reason += "; without s3:ListBucket, so does it of what is missing"
-        raise BackendError(action, name, reason) from error
-    except BotoCoreError as error:
-        raise BackendError(action, name, str(error)) from error
-
-
-def is_transient(error: BackendError) -> bool:
-    """Return whether an error may pass by itself: the server was away or busy.
-
-    All else, such as a wrong parameter or missing credentials, stays until somebody
-    mends it.
-    """
-    from botocore import exceptions
-
-    cause = error.__cause__
-    if isinstance(cause, exceptions.ClientError):
-        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return bool(status >= 500 or status == 429 or _code(cause) in BUSY)
-    return isinstance(
-        cause,
-        (
-            exceptions.HTTPClientError,
-            exceptions.CredentialRetrievalError,
-            exceptions.MetadataRetrievalError,
-        ),
-    )
-
-
-def _client_error() -> type[ClientError]:
-    from botocore.exceptions import ClientError
-
-    made: type[ClientError] = ClientError
-    return made
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "an error"))

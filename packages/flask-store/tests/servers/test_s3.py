@@ -9,7 +9,6 @@ import random
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 from urllib.parse import urlsplit
@@ -30,9 +30,12 @@ from flask_store import NotFoundError
 from flask_store import RefusedError
 from flask_store import _bucket as bucket_module
 from flask_store._dialect import Dialect
+from flask_store._s3_errors import is_transient
+from flask_store._s3_reader import ObjectReader
 from flask_store.config import MIB
 from flask_store.config import Config
 from flask_store.stores.s3 import S3Store
+from harness.waiting import WAIT
 
 
 LARGE = 12 * MIB
@@ -63,7 +66,7 @@ def fetch(url: str, **headers: str) -> tuple[int, bytes]:
     """Get a URL; return the status and the body."""
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=WAIT) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -185,9 +188,10 @@ with ThreadPoolExecutor(16) as pool:
 """
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["s3_session", "ceph_session"])
 def test_processes_and_threads(kind: str, request: pytest.FixtureRequest) -> None:
-    """64 threads in 4 processes that save one name make as many objects as saves."""
+    """32 threads in 2 processes that save one name make as many objects as saves."""
     server: harness.S3Server = request.getfixturevalue(kind)
     config = {**server.config, "STORE_PATH": f"race/{uuid.uuid4().hex}"}
     processes = [
@@ -204,7 +208,7 @@ def test_processes_and_threads(kind: str, request: pytest.FixtureRequest) -> Non
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        for number in range(4)
+        for number in range(2)
     ]
     for process in processes:
         assert process.stdin is not None
@@ -213,14 +217,14 @@ def test_processes_and_threads(kind: str, request: pytest.FixtureRequest) -> Non
     store = make(config)
     names = []
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=2 * WAIT)
         for line in output.splitlines():
             name, content = line.split()
             names.append(name)
             with store.open(name) as file:
                 assert file.read() == content.encode()
-    assert len(names) == len(set(names)) == 64
-    assert len(list(store.list())) == 64
+    assert len(names) == len(set(names)) == 32
+    assert len(list(store.list())) == 32
 
 
 # Failures.
@@ -239,7 +243,7 @@ def test_lost_answer(faulty: harness.FaultyServer, size: int, method: str) -> No
     assert [str(found) for found in store.list()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("fault", ["drop", "wait", 500])
+@pytest.mark.parametrize("fault", ["drop", 500])
 @pytest.mark.parametrize("having", ["partNumber=2", "uploadId"])
 def test_failure_in_a_multipart_upload(
     faulty: harness.FaultyServer, fault: str | int, having: str
@@ -248,7 +252,7 @@ def test_failure_in_a_multipart_upload(
     store = make(
         faulty.config,
         STORE_S3_CONDITIONAL="always",
-        STORE_S3_TIMEOUT=0.3,
+        STORE_S3_TIMEOUT=WAIT,
         STORE_S3_ATTEMPTS=2,
     )
     method = "PUT" if having == "partNumber=2" else "POST"
@@ -265,10 +269,9 @@ def test_failure_in_a_multipart_upload(
 
 
 def test_slow_server(faulty: harness.FaultyServer) -> None:
-    """A server that does not answer is given up, after a time that is known."""
+    """A server that does not answer is given up after the time that is set."""
     store = make(faulty.config, STORE_S3_TIMEOUT=0.2, STORE_S3_ATTEMPTS=2)
     faulty.fault = lambda method, path: "wait"
-    begun = time.monotonic()
     for action in (
         lambda: store.save(io.BytesIO(b"x"), "a.txt"),
         lambda: store.exists("a.txt"),
@@ -278,19 +281,21 @@ def test_slow_server(faulty: harness.FaultyServer) -> None:
     ):
         with pytest.raises(BackendError, match=r"[Tt]imed? ?out"):
             action()
-    assert time.monotonic() - begun < 30
 
 
-def test_server_down() -> None:
-    """A server that is down is told of in seconds, and works when it is back."""
-    with harness.s3_server() as server:
-        store = make(server.config, STORE_S3_CONDITIONAL="always")
-        server.stop()
-        begun = time.monotonic()
-        with pytest.raises(BackendError, match=r"cannot save 'a\.txt': Could not conn"):
-            store.save(io.BytesIO(b"x"), "a.txt")
-        assert time.monotonic() - begun < 20
-        server.start()
+def test_server_down(s3_session: harness.S3Server) -> None:
+    """A server that is down is told of, and works when it is back."""
+    port = harness.free_port()
+    more = {
+        "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "STORE_PATH": uuid.uuid4().hex,
+        "STORE_S3_CONDITIONAL": "always",
+        "STORE_S3_TIMEOUT": WAIT,
+    }
+    store = make(s3_session.config, **more)
+    with pytest.raises(BackendError, match=r"cannot save 'a\.txt': Could not conn"):
+        store.save(io.BytesIO(b"x"), "a.txt")
+    with harness.faulty_server(s3_session, port):
         assert str(store.save(io.BytesIO(b"x"), "a.txt")) == "a.txt"
 
 
@@ -317,7 +322,7 @@ def test_refused(config: dict[str, Any], more: dict[str, Any], reason: str) -> N
     store = make(config, STORE_S3_CONDITIONAL="always", **more)
     with pytest.raises(BackendError, match=reason) as caught:
         store.save(io.BytesIO(b"x"), "a.txt")
-    assert not bucket_module.is_transient(caught.value)
+    assert not is_transient(caught.value)
 
 
 def test_looking_is_refused(faulty: harness.FaultyServer) -> None:
@@ -360,7 +365,7 @@ def test_reader_stays(config: dict[str, Any]) -> None:
     """Moving to where a reader is asks nothing of S3."""
     store = make(config)
     store.save(io.BytesIO(b"abc"), "a.txt")
-    with bucket_module.ObjectReader(store.bucket, store.join("a.txt"), "a.txt") as raw:
+    with ObjectReader(store.bucket, store.join("a.txt"), "a.txt") as raw:
         assert raw.tell() == 0
         assert raw.seek(0) == 0
         assert raw.read(2) == b"ab"
@@ -428,13 +433,16 @@ def test_server_side_copy(
             assert stream.read() == content
 
 
-def test_delete_prefix_of_many(config: dict[str, Any]) -> None:
-    """More files than one request can name are deleted, and no others."""
+def test_delete_prefix_of_many(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More files than one request may name are deleted, and no others."""
+    monkeypatch.setattr("flask_store.stores.s3.LARGEST_PAGE", 10)
     store = make(config)
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda n: store.save(io.BytesIO(b""), f"a/{n}"), range(1005)))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: store.save(io.BytesIO(b""), f"a/{n}"), range(25)))
     store.save(io.BytesIO(b""), "ab")
-    assert store.delete_prefix("a/") == 1005
+    assert store.delete_prefix("a/") == 25
     assert [file.filename[:2] for file in store.list()] == ["ab"]
 
 
@@ -489,7 +497,7 @@ def send_form(
     request = urllib.request.Request(
         url, body, {"Content-Type": "multipart/form-data; boundary=b"}
     )
-    return urllib.request.build_opener(*handlers).open(request, timeout=30)
+    return urllib.request.build_opener(*handlers).open(request, timeout=WAIT)
 
 
 @pytest.mark.parametrize("kind", ["s3_session", "ceph_session"])
@@ -612,8 +620,42 @@ def test_required_encryption(faulty: harness.FaultyServer) -> None:
     for size in (3, LARGE):
         assert store.save(io.BytesIO(b"x" * size), "a.txt").size == size
     refused = make(faulty.config, STORE_S3_CONDITIONAL="always")
-    with pytest.raises(BackendError, match="S3 said"):
-        list(refused.check())
+    lines = findings(refused, match="S3 said")
+    assert lines[0] == "cannot save a file: S3 said AccessDenied; it needs s3:PutObject"
+    assert any(
+        line.startswith("with encryption it works: set STORE_S3_OBJECT_PARAMETERS to")
+        for line in lines
+    )
+
+
+def findings(store: S3Store, *, match: str) -> list[str]:
+    """Return what a check says that ends with an error."""
+    found: list[str] = []
+    check = store.check()
+    with pytest.raises(BackendError, match=match):
+        found.extend(check)
+    return found
+
+
+def test_refused_acl(faulty: harness.FaultyServer) -> None:
+    """Where a bucket refuses ACLs, the check names the key to change."""
+    faulty.refuse = lambda method, path, headers: (
+        "x-amz-acl" in {name.lower() for name in headers}
+    )
+    store = make(faulty.config, STORE_S3_ACL="public-read")
+    lines = findings(store, match="cannot save a file")
+    assert any("or unset STORE_S3_ACL, which is 'public-read'" in it for it in lines)
+    assert not any("cannot read" in line for line in lines)
+
+
+def test_refused_parameters(faulty: harness.FaultyServer) -> None:
+    """Where a bucket refuses another header, the check says where to look."""
+    faulty.refuse = lambda method, path, headers: (
+        "x-amz-storage-class" in {name.lower() for name in headers}
+    )
+    more = {"STORE_S3_OBJECT_PARAMETERS": {"StorageClass": "GLACIER"}}
+    lines = findings(make(faulty.config, **more), match="cannot save a file")
+    assert "with no headers it works: look at STORE_S3_OBJECT_PARAMETERS" in lines
 
 
 @pytest.mark.parametrize(
@@ -648,28 +690,54 @@ def test_least_privilege(faulty: harness.FaultyServer) -> None:
         assert names[1] != names[0]
     with pytest.raises(BackendError, match="without s3:ListBucket"):
         store.exists("a.txt")
+    faulty.refuse = lambda method, path, _: method == "GET" and "uploads&" in path
     found = list(store.check())
+    assert any("s3:ListBucketMultipartUploads for" in it for it in found)
     assert any("cannot look for a file that is missing" in line for line in found)
     assert any("cannot list files" in line for line in found)
     assert not any("cannot save" in line for line in found)
 
 
-@pytest.mark.timeout(60)
-def test_s3_that_hangs() -> None:
-    """By default an error comes before gunicorn kills the worker."""
+HANGING_APP = """
+import io, json, os
+from flask import Flask
+from flask_store import BackendError, Store
+
+app = Flask(__name__)
+app.config.update(json.loads(os.environ["STORE_TEST_CONFIG"]))
+store = Store(app)
+
+
+@app.get("/save")
+def save():
+    try:
+        store.Provider().save(io.BytesIO(b"x"), "a.txt")
+    except BackendError as error:
+        return str(error), 503
+
+
+@app.get("/")
+def ready():
+    return "yes"
+"""
+
+
+def test_s3_that_hangs(tmp_path: Path) -> None:
+    """With defaults an error comes before gunicorn's default kills the worker."""
+    (tmp_path / "hanging_app.py").write_text(HANGING_APP)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config = {
+            "STORE_PROVIDER": "flask_store.stores.s3.S3Store",
             "STORE_S3_BUCKET": "b",
             "STORE_S3_ACCESS_KEY": "a",
             "STORE_S3_SECRET_KEY": "b",
             "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
         }
-        store = make(config)
-        assert store.bucket.client is not None
-        begun = time.monotonic()
-        with pytest.raises(BackendError, match="Read timeout"):
-            store.save(io.BytesIO(b"x"), "a.txt")
-        assert time.monotonic() - begun < 20
+        environ = {"STORE_TEST_CONFIG": json.dumps(config)}
+        with harness.gunicorn(tmp_path / "hanging_app.py", environ=environ) as server:
+            assert fetch(server.url) == (200, b"yes")
+            status, body = fetch(f"{server.url}/save")
+    assert (status, b"Read timeout" in body) == (503, True)
 
 
 def test_cleaning_stays_in_the_path(
@@ -716,13 +784,21 @@ def test_check(faulty: harness.FaultyServer, monkeypatch: pytest.MonkeyPatch) ->
     client = store.bucket.client
     where = {"Bucket": store.bucket.name, "Key": f"{store.prefix}/left.bin"}
     client.create_multipart_upload(**where)
-    dialect, left = store.check()
-    assert dialect.endswith("/uploads: If-None-Match is honoured")
-    assert left == "0 unfinished uploads of more than a day left"
+    upload = store.presign_post("direct.txt")
+    assert post_form(upload.url, upload.fields, b"x")[0] == 204
+    dialect, *left = store.check()
+    assert dialect.endswith("/uploads: files can be saved; If-None-Match is honoured")
+    assert left == [
+        "0 unconfirmed direct uploads of more than a day left",
+        "0 unfinished uploads of more than a day left",
+    ]
     monkeypatch.setattr(bucket_module, "STALE", timedelta(seconds=-60))
-    assert list(store.check())[1] == "1 unfinished uploads of more than a day left"
-    assert list(store.check(clean=True))[1].startswith("1 unfinished uploads")
-    assert list(store.check())[1].startswith("0 unfinished uploads")
+    for clean, counts in ((False, "11"), (True, "11"), (False, "00")):
+        _, *left = store.check(clean=clean)
+        assert [line[0] for line in left] == list(counts)
+        assert all(line.endswith("removed" if clean else "left") for line in left)
+    with pytest.raises(NotFoundError, match="is not in the store"):
+        store.confirm(str(upload.file))
 
 
 def test_root_of_the_bucket(faulty: harness.FaultyServer) -> None:

@@ -42,8 +42,8 @@ from typing import Any
 
 from .._bucket import MARK
 from .._bucket import MOST_PARTS
-from .._bucket import ObjectReader
-from .._bucket import failing_as
+from .._s3_errors import failing_as
+from .._s3_reader import ObjectReader
 from .._server_copy import Source
 from .._spool import lock
 from ..config import MIB

@@ -9,12 +9,10 @@ import io
 import itertools
 import tempfile
 import uuid
-from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
 from typing import TYPE_CHECKING
@@ -25,15 +23,11 @@ from typing import Unpack
 
 from .. import _names
 from .. import _server_copy
-from .. import _serving
 from .._attributes import Attributes
 from .._attributes import SaveOptions
 from .._attributes import check_download_name
 from .._attributes import usable
 from .._bucket import Bucket
-from .._bucket import ObjectReader
-from .._bucket import failing_as
-from .._bucket import is_transient
 from .._dialect import Dialect
 from .._jobs import Job
 from .._jobs import Target
@@ -42,8 +36,11 @@ from .._listing import Page
 from .._listing import check_limit
 from .._object_headers import content_disposition
 from .._object_headers import from_headers
+from .._s3_check import check
+from .._s3_errors import failing_as
+from .._s3_errors import is_transient
+from .._s3_reader import ObjectReader
 from .._server_copy import Source
-from .._tus.s3 import FOLDER
 from .._tus.s3 import S3Place
 from .._tus.s3 import StoredPart
 from .._upload import Upload
@@ -55,6 +52,10 @@ from ..exceptions import NotConfiguredError
 from ..exceptions import NotFoundError
 from ..file_wrapper import FileWrapper
 from ._background import Background
+from ._direct import READ_SIZE
+from ._direct import WEEK
+from ._direct import DirectUpload as DirectUpload
+from ._direct import DirectUploads
 from .base import BaseStore
 
 
@@ -63,28 +64,8 @@ if TYPE_CHECKING:
 
     from .._tus.endpoint import Place
 
-READ_SIZE = 256 * 1024
-#: The longest that AWS lets a signature live.
-WEEK = 7 * 24 * 3600
-#: The hidden folder of what browsers uploaded and the app has not confirmed.
-INCOMING = ".incoming"
 
-
-@dataclass(frozen=True, slots=True)
-class DirectUpload:
-    """What a browser's form needs to upload one file to S3 itself.
-
-    :param url: where the form goes, by POST as ``multipart/form-data``.
-    :param fields: its hidden fields, before the field ``file``.
-    :param file: the file that comes of it.
-    """
-
-    url: str
-    fields: dict[str, str]
-    file: FileWrapper
-
-
-class S3Store(BaseStore):
+class S3Store(DirectUploads):
     """Save files in a bucket; ``STORE_PATH`` is what all keys start with."""
 
     REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ("STORE_S3_BUCKET",)
@@ -276,7 +257,7 @@ class S3Store(BaseStore):
 
     def absolute_url(self, name: str) -> str:
         """Return a file's URL, with ``STORE_DOMAIN`` or the bucket's own address."""
-        return (self.config.domain or self._address()) + self.relative_url(name)
+        return (self.config.domain or self.address()) + self.relative_url(name)
 
     def url(
         self,
@@ -305,128 +286,12 @@ class S3Store(BaseStore):
             )
         return signed
 
-    def presign_post(
-        self,
-        filename: str,
-        *,
-        max_size: int = 100 * MIB,
-        expires: float = 3600,
-        redirect: str | None = None,
-    ) -> DirectUpload:
-        """Allow a browser to upload one file to S3 itself.
-
-        The file is in the store when the app has called :meth:`confirm`.
-
-        :param filename: what the client calls it; what it gets is always unique.
-        :param max_size: the most bytes that S3 is to take.
-        :param expires: the seconds for which S3 takes it.
-        :param redirect: the URL to which S3 sends the browser when it has the file,
-            whose ``key`` is then in the query; by default the browser stays. It
-            should have no query, as Ceph appends another.
-        """
-        name = self.full_name(_names.unique(_names.clean(filename)))
-        fields = {"Content-Type": _serving.content_type(name)}
-        if not _serving.is_inline(fields["Content-Type"]):
-            # Not all servers keep the disposition of a form, so the type says it too.
-            fields["Content-Type"] = _serving.OCTET_STREAM
-            fields["Content-Disposition"] = "attachment"
-        if self.config.s3_acl:
-            fields["acl"] = self.config.s3_acl
-        if redirect:
-            fields["success_action_redirect"] = redirect
-        with failing_as("sign", name):
-            signed = self.bucket.presign_post(
-                self._incoming(name), fields, max_size, min(int(expires), WEEK)
-            )
-        return DirectUpload(
-            signed["url"], signed["fields"], FileWrapper(self.within(None), name)
-        )
-
-    def confirm(self, name: str, **options: Unpack[SaveOptions]) -> FileWrapper:
-        """Accept a file that a browser uploaded by :meth:`presign_post`.
-
-        Until then the file has no name in the store. What the browser's form uploads
-        afterwards cannot change it any more. Confirming twice is no error.
-
-        :param name: the file's name, ``str(upload.file)``.
-        :param options: as for :meth:`~flask_store.stores.BaseStore.save`.
-        :raises NotFoundError: where nothing was uploaded.
-        :raises BackendError: where it was uploaded anew in this moment.
-        """
-        source = self._incoming(self.full_name(name))
-        with failing_as("find", name):
-            if self.bucket.look(self.join(name)) is not None:
-                return self.file(name)
-        raw = ObjectReader(self.bucket, source, name)
-        with io.BufferedReader(raw, READ_SIZE) as body:
-            upload = self.receive(body, self.full_name(name), options)
-            upload = upload.accepted(body, upload.size())
-        full = self.full_name(name)
-        with failing_as("save", name):
-            self.bucket.promote(
-                source, self.key(full), raw.etag, upload.attributes(full), full
-            )
-            self.bucket.delete_one(source)
-        return self.file(name)
-
-    def _incoming(self, full: str) -> str:
-        return self.key(f"{INCOMING}/{full}")
-
     def check(self, *, clean: bool = False) -> Generator[str]:
         """Try each request that the store makes, and find what was left behind.
 
         :raises BackendError: where files cannot be saved.
         """
-        with failing_as("try", "the bucket"):
-            yield f"{self._address()}: If-None-Match is {self.bucket.probe().value}"
-        yield from self._trial()
-        if not self.prefix:
-            yield "without STORE_PATH, drop unfinished uploads by a rule of the bucket"
-            return
-        with failing_as("list", "unfinished uploads"):
-            # Uploads that resume have a life of their own.
-            resumable = self.key(FOLDER)
-            left = [
-                upload
-                for upload in self.bucket.unfinished(f"{self.prefix}/")
-                if not upload["Key"].startswith(resumable)
-            ]
-            for upload in left if clean else ():
-                self.bucket.abort(upload)
-        done = "removed" if clean else "left"
-        yield f"{len(left)} unfinished uploads of more than a day {done}"
-
-    def _trial(self) -> Generator[str]:
-        """Save a hidden file as all are saved, and look at it in every way.
-
-        :raises BackendError: where it cannot be saved.
-        """
-        name = f".check-{uuid.uuid4().hex}.txt"
-        key, body = self.key(name), io.BytesIO(b"check")
-        made = self.bucket.arguments(key, "check", Attributes.of(name), name)
-        missing = f"{key}.missing"
-        steps: dict[str, Callable[[], object]] = {
-            "save a file": lambda: self.bucket.put(made, body, 5),
-            "save a file in parts": lambda: self.bucket.put_parts(
-                made, io.BytesIO(b"check"), 5, {}
-            ),
-            "read a file": lambda: self.bucket.client.get_object(
-                Bucket=self.bucket.name, Key=key
-            ),
-            "look for a file that is missing": lambda: self.bucket.head(missing),
-            "list files": lambda: next(self.bucket.list(key), None),
-            "delete a file": lambda: self.bucket.delete_one(key),
-        }
-        failed = None
-        for step, call in steps.items():
-            try:
-                with failing_as(step, name):
-                    call()
-            except BackendError as error:
-                yield f"cannot {step}: {error.reason}"
-                failed = failed or (error if step.startswith("save") else None)
-        if failed is not None:
-            raise failed
+        yield from check(self, clean=clean)
 
     def _head(self, name: str) -> Any:
         with failing_as("find", name):
@@ -435,7 +300,8 @@ class S3Store(BaseStore):
             raise NotFoundError(name)
         return head
 
-    def _address(self) -> str:
+    def address(self) -> str:
+        """Return the bucket's own address."""
         bucket, region = self.bucket.name, self.config.s3_region
         if self.config.s3_endpoint_url:
             return f"{self.config.s3_endpoint_url}/{bucket}"
