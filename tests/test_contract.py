@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
+import inspect
+import json
+import pickle
 import re
 import subprocess
 import sys
@@ -140,6 +144,196 @@ def test_init_app_needs_no_context(package: Package) -> None:
     app = Flask(__name__, instance_path="/nonexistent/instance")
     package.create(app)
     assert not Path(app.instance_path).exists()
+
+
+#: What is still to be brought in line; each line goes when it is.
+UNFINISHED = [
+    "test_sentences_of_setup[flask_firehose]",
+    "test_sentences_of_setup[flask_store]",
+    "test_keys_of_others[flask_streaming]",
+    "test_config_command[flask_streaming]",
+    "test_errors_survive_pickling[flask_store]",
+]
+
+
+@pytest.fixture(autouse=True)
+def unfinished(request: pytest.FixtureRequest) -> None:
+    """Let what is on the list fail."""
+    if request.node.name in UNFINISHED:
+        request.applymarker(pytest.mark.xfail(strict=False, reason="unfinished"))
+
+
+SETTINGS = [
+    pytest.param(package, id=package.name)
+    for package in PACKAGES
+    if hasattr(package.config, "declared")
+]
+settings_of = pytest.mark.parametrize("package", SETTINGS)
+
+
+def test_sentences_of_setup(package: Package, app: Flask) -> None:
+    """Set up twice, used before, used outside of an app: one sentence for each."""
+    one, name, error = app.name, package.extension, package.module.SetupError
+    extension = package.create(app)
+    with pytest.raises(error) as caught:
+        package.create(app)
+    assert str(caught.value) == f"{name} is already set up on the app {one!r}."
+    other = Flask("other")
+    with other.test_request_context(), pytest.raises(error) as caught:
+        package.use(extension)
+    assert str(caught.value) == (
+        f"{name} is not set up on the app 'other'; call {name}().init_app(app) first."
+    )
+    with pytest.raises(error) as caught:
+        package.use(extension)
+    assert str(caught.value) == f"{name} needs an app context; use it in a request."
+
+
+def test_options_are_keywords(package: Package) -> None:
+    """An extension takes the app, and every option by its name."""
+    parameters = inspect.signature(
+        getattr(package.module, package.extension)
+    ).parameters
+    assert next(iter(parameters)) == "app"
+    assert parameters["app"].default is None
+    assert {
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind is not parameter.KEYWORD_ONLY
+    } <= {"app", *package.positional}
+
+
+def test_extension_holds_no_app(package: Package, app: Flask) -> None:
+    """What belongs to an app is kept with the app."""
+    extension = package.create(app)
+    kept = {
+        name: getattr(extension, name)
+        for kind in type(extension).__mro__
+        for name in getattr(kind, "__slots__", ())
+        if hasattr(extension, name)
+    } | getattr(extension, "__dict__", {})
+    assert app not in kept.values()
+    assert app.extensions[package.key] not in kept.values()
+
+
+def snapshot(app: Flask) -> tuple[object, ...]:
+    """Return what an extension may add to an app."""
+    return (
+        dict(app.extensions),
+        [str(rule) for rule in app.url_map.iter_rules()],
+        {key: list(value) for key, value in app.before_request_funcs.items()},
+        {key: list(value) for key, value in app.after_request_funcs.items()},
+        {key: list(value) for key, value in app.teardown_request_funcs.items()},
+        list(app.teardown_appcontext_funcs),
+        dict(app.jinja_env.globals),
+        dict(app.blueprints),
+        app.wsgi_app,
+        sorted(app.cli.commands),
+        app.response_class,
+    )
+
+
+@settings_of
+def test_refused_setup_changes_nothing(package: Package, app: Flask) -> None:
+    """A wrong configuration leaves the app as it was."""
+    before = snapshot(app)
+    app.config[next(iter(package.config_fields))] = object()
+    with pytest.raises(package.module.ConfigError, match="set "):
+        package.create(app)
+    assert snapshot(app) == before
+
+
+@settings_of
+def test_keys_are_explained(package: Package) -> None:
+    """Each key has its help in whole sentences, and a default that it would accept."""
+    config = package.config()
+    for name, declared in config.declared():
+        meaning = declared.metadata["meaning"]
+        assert meaning.endswith("."), name
+        assert re.match(r"[A-Z`0-9]", meaning), name
+
+
+@settings_of
+def test_misspelt_keys(package: Package, app: Flask) -> None:
+    """A key with a letter too few is refused, led to the right one, value hidden."""
+    for key in package.config_fields:
+        for place in range(len(package.prefix) + 1, len(key)):
+            typo = key[:place] + key[place + 1 :]
+            if typo in package.config_fields or len(typo) < len(package.prefix) + 4:
+                continue
+            with pytest.raises(package.module.ConfigError, match="did you mean") as it:
+                package.config.from_mapping({typo: "s3cret"})
+            assert "s3cret" not in str(it.value)
+
+
+@settings_of
+def test_keys_of_others(
+    package: Package, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that resembles none is warned of once, or ignored where that is said."""
+    app.config[f"{package.prefix}QQQQQQQQ"] = "s3cret"
+    package.create(app)
+    (warning,) = [it for it in caplog.messages if "QQQQQQQQ" in it]
+    assert "ignore_keys" in warning
+    assert "s3cret" not in warning
+    caplog.clear()
+    other = Flask("other", instance_path=app.instance_path)
+    other.config[f"{package.prefix}QQQQQQQQ"] = "s3cret"
+    other.config[f"{package.prefix}QQQQQQQR"] = 1
+    getattr(package.module, package.extension)(
+        other, ignore_keys=[f"{package.prefix}QQQQQQQQ", f"{package.prefix}QQQQQQQR"]
+    )
+    assert not [it for it in caplog.messages if "QQQQ" in it]
+
+
+SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY|REDIS_URL|_URL$")
+
+
+@settings_of
+def test_secrets_are_marked(package: Package) -> None:
+    """What sounds like a secret, or is a URL with a login, is one."""
+    for name, declared in package.config.declared():
+        if SECRET.search(name) and name not in package.public_urls:
+            assert declared.metadata["secret"], name
+
+
+@settings_of
+def test_environment(package: Package, app: Flask) -> None:
+    """Every default that JSON can say is read from an environment variable."""
+    config = package.config()
+    with pytest.MonkeyPatch.context() as patch:
+        expected = {}
+        for name, declared in config.declared():
+            value = getattr(config, declared.name)
+            if isinstance(value, bool | int | float | str | None):
+                patch.setenv(f"FLASK_{name}", json.dumps(value))
+                expected[name] = value
+        app.config.from_prefixed_env()
+    made = package.config.from_mapping(
+        {key: app.config[key] for key in expected if key in app.config}
+    )
+    for name, value in expected.items():
+        assert getattr(made, name.removeprefix(package.prefix).lower()) == value
+
+
+@settings_of
+def test_config_command(package: Package, app: Flask) -> None:
+    """``flask <name> config`` prints every key, with a star where it was set."""
+    package.create(app)
+    result = app.test_cli_runner().invoke(args=[package.key, "config"])
+    assert result.exit_code == 0, result.output
+    for key in package.config_fields:
+        assert re.search(rf"^[* ] {key} = ", result.output, re.MULTILINE), key
+
+
+def test_errors_survive_pickling(package: Package) -> None:
+    """An error that travels to another process is whole, with its data."""
+    error = package.module.ConfigError("KEY", "value", "set something else")
+    for made in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert str(made) == str(error) == "KEY is 'value': set something else"
+        assert (made.key, made.value, made.remedy) == (
+            "KEY", "value", "set something else",
+        )  # fmt: skip
 
 
 def test_errors_share_one_base(package: Package) -> None:

@@ -28,6 +28,10 @@ class Package:
     #: A use of the extension that needs an app on which it is set up.
     use: Callable[[Any], object]
     commands: bool = True
+    #: Options of the constructor that the package of the same name took by place.
+    positional: frozenset[str] = frozenset()
+    #: URLs without a login, which are no secrets.
+    public_urls: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -65,12 +69,16 @@ class Package:
         return (self.directory / "README.md").read_text()
 
     @property
+    def config(self) -> Any:
+        """The class of its configuration."""
+        return importlib.import_module(f"{self.name}.config").Config
+
+    @property
     def config_fields(self) -> dict[str, Field[Any]]:
         """The fields of its ``Config`` that come from ``app.config``, by key."""
-        config = importlib.import_module(f"{self.name}.config").Config
         return {
             self.prefix + field.name.upper(): field
-            for field in fields(config)
+            for field in fields(self.config)
             if field.metadata.get("read", field.metadata.get("config", True))
         }
 
@@ -95,8 +103,21 @@ PACKAGES = (
         FLASK | {"itsdangerous"},
         lambda it: it.send_file(__file__),
     ),
-    Package("flask_firehose", "Firehose", FLASK, push_a_link),
-    Package("flask_store", "Store", FLASK | {"shortuuid"}, lambda it: it.Provider()),
+    Package(
+        "flask_firehose",
+        "Firehose",
+        FLASK,
+        push_a_link,
+        positional=frozenset({"connector"}),
+        public_urls=frozenset({"FIREHOSE_MANIFEST_URL"}),
+    ),
+    Package(
+        "flask_store",
+        "Store",
+        FLASK | {"shortuuid"},
+        lambda it: it.Provider(),
+        public_urls=frozenset({"STORE_S3_ENDPOINT_URL"}),
+    ),
     Package(
         "flask_webcache", "WebCache", FLASK | {"cachelib"}, lambda it: it.purge("/")
     ),

@@ -12,17 +12,26 @@ BaseError = FirehoseError
 
 
 class ConfigError(FirehoseError, ValueError):
-    """A configuration value that cannot be used."""
+    """A configuration value that cannot be used.
+
+    :param key: the configuration key.
+    :param value: what it holds, a secret hidden.
+    :param remedy: what to set instead.
+    """
 
     def __init__(self, key: str, value: object, remedy: str) -> None:
-        super().__init__(f"{key} is {value!r}: {remedy}")
+        super().__init__(key, value, remedy)
         self.key = key
         self.value = value
         self.remedy = remedy
 
+    def __str__(self) -> str:
+        """Return the key, its value and the remedy."""
+        return f"{self.key} is {self.value!r}: {self.remedy}"
+
 
 class SetupError(FirehoseError, RuntimeError):
-    """The extension was set up twice, or used where it is not set up."""
+    """The extension is set up twice on an app, or used where it is not set up."""
 
 
 class LinkError(FirehoseError, ValueError):

@@ -11,7 +11,14 @@ class KaccelError(Exception):
 BaseError = KaccelError
 
 
-class _RefusedError(KaccelError, ValueError):
+class InvalidValueError(KaccelError, ValueError):
+    """An argument that cannot be carried out.
+
+    :param key: the name of the argument.
+    :param value: what was given.
+    :param remedy: what to give instead.
+    """
+
     def __init__(self, key: str, value: object, remedy: str) -> None:
         super().__init__(key, value, remedy)
         self.key = key
@@ -19,26 +26,28 @@ class _RefusedError(KaccelError, ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
+        """Return the argument, its value and the remedy."""
         return f"{self.key} is {self.value!r}: {self.remedy}"
 
 
-class InvalidValueError(_RefusedError):
-    """An argument that could not be carried out.
-
-    :param key: the name of the argument.
-    :param value: what was given.
-    :param remedy: what to give in its place.
-    """
-
-
-class ConfigError(_RefusedError):
-    """A configuration value that cannot work.
+class ConfigError(KaccelError, ValueError):
+    """A configuration value that cannot be used.
 
     :param key: the configuration key.
-    :param value: what it holds; a secret is hidden.
+    :param value: what it holds, a secret hidden.
     :param remedy: what to set instead.
     """
 
+    def __init__(self, key: str, value: object, remedy: str) -> None:
+        super().__init__(key, value, remedy)
+        self.key = key
+        self.value = value
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return the key, its value and the remedy."""
+        return f"{self.key} is {self.value!r}: {self.remedy}"
+
 
 class SetupError(KaccelError, RuntimeError):
-    """The extension is set up twice on an app, or used without being set up."""
+    """The extension is set up twice on an app, or used where it is not set up."""

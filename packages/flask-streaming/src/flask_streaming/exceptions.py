@@ -14,22 +14,22 @@ BaseError = StreamingError
 
 
 class ConfigError(StreamingError, ValueError):
-    """A configuration value is wrong.
+    """A configuration value that cannot be used.
 
     :param key: the configuration key.
-    :param value: what it was set to.
+    :param value: what it holds, a secret hidden.
     :param remedy: what to set instead.
-    :param secret: show the value as ``***``.
     """
 
-    def __init__(
-        self, key: str, value: object, remedy: str, *, secret: bool = False
-    ) -> None:
-        shown = "***" if secret else value
-        super().__init__(f"{key} is {shown!r}: {remedy}")
+    def __init__(self, key: str, value: object, remedy: str) -> None:
+        super().__init__(key, value, remedy)
         self.key = key
         self.value = value
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return the key, its value and the remedy."""
+        return f"{self.key} is {self.value!r}: {self.remedy}"
 
 
 class SetupError(StreamingError, RuntimeError):

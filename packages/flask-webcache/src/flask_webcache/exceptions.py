@@ -12,10 +12,10 @@ BaseError = WebCacheError
 
 
 class ConfigError(WebCacheError, ValueError):
-    """A configuration value is wrong.
+    """A configuration value that cannot be used.
 
     :param key: the configuration key.
-    :param value: what it was set to, secrets hidden.
+    :param value: what it holds, a secret hidden.
     :param remedy: what to set instead.
     """
 
@@ -26,6 +26,7 @@ class ConfigError(WebCacheError, ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
+        """Return the key, its value and the remedy."""
         return f"{self.key} is {self.value!r}: {self.remedy}"
 
 
