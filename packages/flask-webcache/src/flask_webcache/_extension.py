@@ -36,6 +36,16 @@ class WebCache:
         fast: bool = False,
         ignore_keys: tuple[str, ...] = (),
     ) -> None:
+        if config is not None and not isinstance(config, Config):
+            raise TypeError(
+                f"config is {config!r}: pass a flask_webcache.Config, or set "
+                "WEBCACHE_ keys in app.config"
+            )
+        if cache is not None and not isinstance(cache, BaseCache):
+            raise TypeError(
+                f"cache is of type {type(cache).__name__!r}: pass a cachelib cache, or "
+                "set WEBCACHE_URL to a URL"
+            )
         self.cache = cache
         self.config = config
         self.fast = fast

@@ -16,7 +16,9 @@ from __future__ import annotations
 from cachelib.base import BaseCache
 
 from .._files import Files
+from ..exceptions import ConfigError
 from .memory import MemoryCache
+from .url import KEY
 from .url import HostDownError
 from .url import Target
 from .url import missing
@@ -42,7 +44,11 @@ def connect(url: str) -> BaseCache:
         return MemcachedCache(target)
     if target.kind == "file":
         limit = target.options.get("max_items", 500)
-        return Files(target.path, threshold=limit, default_timeout=0)
+        try:
+            return Files(target.path, threshold=limit, default_timeout=0)
+        except OSError as error:
+            remedy = f"name a directory that the app can write ({error.strerror})"
+            raise ConfigError(KEY, target.shown, remedy) from error
     try:
         from .redis import RedisCache
     except ImportError as error:
