@@ -59,9 +59,7 @@ def package(request: pytest.FixtureRequest) -> Package:
 UNFINISHED = [
     "test_one_way_to_the_state[flask_kaccel]",
     "test_one_way_to_the_state[flask_firehose]",
-    "test_one_way_to_the_state[flask_store]",
     "test_one_way_to_the_state[flask_webcache]",
-    "test_state[flask_store]",
     "test_errors_have_equal_sources",
     "test_no_private_names_of_others[flask_webcache]",
     "test_no_changing_names_of_flask[flask_streaming]",

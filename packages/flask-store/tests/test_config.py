@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flask_store import BackendError
 from flask_store import ConfigError
+from flask_store import InvalidAttributeError
+from flask_store import InvalidNameError
+from flask_store import MissingDependencyError
 from flask_store import NotConfiguredError
+from flask_store import NotFoundError
+from flask_store import StoreError
 from flask_store.config import Config
 
 
@@ -78,7 +86,7 @@ def test_half_a_key_pair(given: str, missing: str) -> None:
 
 def test_secrets_are_hidden() -> None:
     """An error about a secret does not show it."""
-    with pytest.raises(ConfigError, match=r"SECRET_KEY is '\*\*\*': set it") as caught:
+    with pytest.raises(ConfigError, match=r"SECRET_KEY is '\*\*\*': set") as caught:
         Config.from_mapping({"STORE_S3_SECRET_KEY": b"sesame"})
     assert "sesame" not in str(caught.value)
 
@@ -99,7 +107,56 @@ def test_signing_keys(config: dict[str, Any], keys: tuple[str, ...]) -> None:
     assert "new" not in repr(made)
 
 
-def test_other_keys() -> None:
-    """Keys of other people's providers are handed on."""
-    config = Config.from_mapping({"STORE_GCS_BUCKET": "b", "OTHER": 1})
-    assert config.other == {"STORE_GCS_BUCKET": "b"}
+def test_keys_of_providers() -> None:
+    """Keys of other people's providers are handed on, and never shown."""
+    given = {"STORE_GCS_BUCKET": "b", "STORE_TOKEN": "sesame", "OTHER": 1}
+    config = Config.from_mapping(given, ignore_keys=["STORE_GCS_BUCKET", "STORE_TOKEN"])
+    assert config.other == {"STORE_GCS_BUCKET": "b", "STORE_TOKEN": "sesame"}
+    assert "sesame" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("STORE_PRIVAT", "STORE_PRIVATE"),
+        ("STORE_S3_BUCKETS", "STORE_S3_BUCKET"),
+        ("STORE_S3_ENDPOINT", "STORE_S3_ENDPOINT_URL"),
+        # Somebody else's, but who has it has to say so.
+        ("STORE_GCS_BUCKET", "STORE_S3_BUCKET"),
+    ],
+)
+def test_misspelt_keys(key: str, near: str) -> None:
+    """A key that is close to a known one is refused, naming it, not its value."""
+    with pytest.raises(ConfigError, match=f"{key} is .*did you mean {near}") as caught:
+        Config.from_mapping({key: "sesame"})
+    assert "sesame" not in str(caught.value)
+
+
+def test_foreign_keys(caplog: pytest.LogCaptureFixture) -> None:
+    """A key that resembles none is warned of, unless it is named as somebody's."""
+    Config.from_mapping({"STORE_NAME": "Corner"}, ignore_keys=["STORE_NAME"])
+    assert caplog.text == ""
+    Config.from_mapping({"STORE_NAME": "Corner"})
+    assert "STORE_NAME is no key of this extension" in caplog.text
+    assert "Corner" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("STORE_PATH", "x", "set it"),
+        NotConfiguredError("STORE_PATH", None, "set it"),
+        InvalidNameError("..", "no"),
+        NotFoundError("a.txt"),
+        BackendError("save", "a.txt", "full"),
+        MissingDependencyError("boto3", "s3"),
+        InvalidAttributeError("metadata", 1, "give a mapping"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_travel(error: StoreError) -> None:
+    """Errors keep their data and their text through a pickle and a copy."""
+    for made in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(made) is type(error)
+        assert str(made) == str(error)
+        assert vars(made) == vars(error)

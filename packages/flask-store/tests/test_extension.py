@@ -169,7 +169,7 @@ def test_set_up_twice(app: Flask) -> None:
 
 def test_not_set_up(app: Flask) -> None:
     """Without the extension the error says what to call."""
-    with app.app_context(), pytest.raises(SetupError, match="call init_app"):
+    with app.app_context(), pytest.raises(SetupError, match=r"init_app\(app\) first"):
         Store().Provider()
 
 

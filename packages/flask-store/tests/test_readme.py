@@ -53,6 +53,11 @@ def test_all_samples_are_tested() -> None:
     assert len(SAMPLES) == 17
 
 
+def test_configuration_table() -> None:
+    """The README has the table that the declarations make."""
+    assert Config.table() in README
+
+
 def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick start gives a URL, and the URL the file."""
     code = sample("store = Store(app)").replace(

@@ -14,6 +14,7 @@ from flask_store import Provider
 from flask_store import SetupError
 from flask_store import Store
 from flask_store.stores.local import LocalStore
+from flask_store.stores.memory import MemoryStore
 
 
 MEMORY = "flask_store.stores.memory.MemoryStore"
@@ -109,9 +110,9 @@ def test_unknown_store(app: Flask) -> None:
         ({"a b": {}}, r"STORES\['a b'\] is .*name a store with letters"),
         ({"default": {}}, r"STORES\['default'\] is .*STORE_ keys"),
         ({"a": None}, r"STORES\['a'\] is None: set a mapping"),
-        ({"a": {"PRIVAT": True}}, r"STORES\['a'\]\['PRIVAT'\].*did you mean 'PRIVATE'"),
+        ({"a": {"PRIVAT": True}}, r"STORES\['a'\]\['PRIVAT'\].*did you mean PRIVATE"),
         ({"a": {"ZZZ": 1}}, r"STORES\['a'\]\['ZZZ'\].*put it in 'OPTIONS'"),
-        ({"a": {"FSYNC": 1}}, r"STORES\['a'\]\['FSYNC'\] is 1: set False"),
+        ({"a": {"FSYNC": 1}}, r"STORES\['a'\]\['FSYNC'\] is 1: set True or False"),
         ({"a": {"PATH": "x"}}, r"STORES\['a'\]\['PATH'\] is 'x'.*absolute path"),
         ({"a": {"PATH": "{public}"}}, "is the place of the store 'default'"),
         ({"a": {"PATH": "{public}/in"}}, "lies in the place of the store 'default'"),
@@ -135,6 +136,68 @@ def test_wrong_stores(app: Flask, tmp_path: Path, stores: Any, error: str) -> No
     with pytest.raises(ConfigError, match=error):
         Store(app)
     assert "store" not in app.extensions
+
+
+def test_keys_of_a_provider(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """What a provider declares or sets counts as known, in every store."""
+    app.config.update(
+        STORE_PROVIDER=f"{__name__}.GcsStore",
+        STORE_GCS_BUCKET="b",
+        STORE_GCS_PREFIX="p",
+        STORES={"other": {"PROVIDER": f"{__name__}.GcsStore", "GCS_BUCKET": "c"}},
+    )
+    Store(app)
+    state = app.extensions["store"]
+    assert state.config.other["STORE_GCS_BUCKET"] == "b"
+    other = state.of("other").config.other
+    assert (other["STORE_GCS_BUCKET"], other["STORE_GCS_PREFIX"]) == ("c", "files")
+    assert caplog.text == ""
+    del app.extensions["store"]
+    app.config["STORE_GCS_BUKET"] = app.config.pop("STORE_GCS_BUCKET")
+    with pytest.raises(ConfigError, match="did you mean STORE_S3_BUCKET"):
+        Store(app)
+
+
+class GcsStore(MemoryStore):
+    """A provider with keys of its own."""
+
+    REQUIRED_CONFIGURATION = ("STORE_GCS_BUCKET",)
+
+    @classmethod
+    def app_defaults(cls, app: Flask) -> None:
+        """Set a prefix."""
+        app.config.setdefault("STORE_GCS_PREFIX", "files")
+
+
+def test_ignored_keys(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    """The app says which keys under the prefix are its own."""
+    app.config["STORE_PRIVAT"] = app.config["STORE_NAME"] = "Corner"
+    Store(app, ignore_keys=["STORE_PRIVAT", "STORE_NAME"])
+    assert caplog.text == ""
+
+
+def test_config_command(app: Flask) -> None:
+    """The command shows what is in force in each store, and no secret."""
+    keys = {
+        "S3_ACCESS_KEY": "id",
+        "S3_SECRET_KEY": "sesame",
+        "OPTIONS": {"T": "sesame"},
+    }
+    app.config["STORES"]["private"] |= keys
+    app.config["STORE_S3_ENDPOINT_URL"] = "https://me:sesame@s3.example"
+    Store(app)
+    runner = app.test_cli_runner()
+    shown = runner.invoke(args=["store", "config"])
+    assert shown.exit_code == 0
+    assert "sesame" not in shown.output
+    lines = shown.output.splitlines()
+    assert "* STORE_S3_ENDPOINT_URL = 'https://***@s3.example'" in lines
+    assert lines.index("STORES['private']:") < lines.index("* STORE_PRIVATE = True")
+    assert "* STORE_S3_SECRET_KEY = '***'" in lines
+    assert "  STORE_T = '***'" in lines
+    one = runner.invoke(args=["store", "--store", "memory", "config"]).output
+    assert one.splitlines()[0] == "STORES['memory']:"
+    assert one.count("STORE_PROVIDER") == 1
 
 
 def test_linked_folders(app: Flask, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from ._extension import Store
 from ._extension import deliver
 from ._signals import upload_failed
 from ._signals import upload_finished
+from .config import Config
 from .exceptions import BackendError
 from .exceptions import ConfigError
 from .exceptions import DigestError
@@ -26,6 +27,7 @@ from .file_wrapper import FileWrapper
 __all__ = [
     "Attributes",
     "BackendError",
+    "Config",
     "ConfigError",
     "DigestError",
     "DisconnectedError",

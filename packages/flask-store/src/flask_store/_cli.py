@@ -12,30 +12,21 @@ from typing import IO
 from typing import Any
 
 import click
-from flask import current_app
-from flask.cli import AppGroup
 from flask.cli import with_appcontext
 from werkzeug.datastructures import FileStorage
-from werkzeug.utils import import_string
 
+from ._setup import Commands
+from ._setup import echo_config
+from ._state import DEFAULT
+from ._state import get_state
+from ._stores import STORES
 from ._tus.cli import CHOSEN
 from ._tus.cli import uploads
-from .exceptions import StoreError
 from .stores.base import BaseStore
 
 
 CHUNK = 256 * 1024
-
-
-class StoreGroup(AppGroup):
-    """Commands that tell an error of ours in one line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        try:
-            return super().invoke(ctx)
-        except StoreError as error:
-            raise click.ClickException(str(error)) from error
+HIDDEN = "***"
 
 
 class Watched:
@@ -58,28 +49,27 @@ class Watched:
         return getattr(self._file, name)
 
 
-@click.group("store", cls=StoreGroup)
+@click.group("store", cls=Commands)
 @click.option("--store", help="The name of a store in STORES.")
 @click.pass_context
-def group(ctx: click.Context, store: str | None) -> None:
+def cli(ctx: click.Context, store: str | None) -> None:
     """Look after stored files."""
     ctx.meta[CHOSEN] = store
 
 
-group.add_command(uploads)
+cli.add_command(uploads)
 
 
 def _provider() -> BaseStore:
     """Return the provider of the store that was chosen, or of the default one."""
-    provider: BaseStore = current_app.extensions["store"].of(_chosen() or "default")
-    return provider
+    return get_state().of(_chosen() or DEFAULT)
 
 
 def _providers() -> Sequence[BaseStore]:
     """Return the provider of the store that was chosen, or all."""
     if _chosen():
         return [_provider()]
-    return list(current_app.extensions["store"].providers.values())
+    return list(get_state().providers.values())
 
 
 def _chosen() -> str | None:
@@ -87,7 +77,7 @@ def _chosen() -> str | None:
     return chosen
 
 
-@group.command()
+@cli.command()
 @click.argument("prefix", default="")
 def ls(prefix: str) -> None:
     """List the files whose names start with PREFIX: bytes, time, name."""
@@ -95,7 +85,7 @@ def ls(prefix: str) -> None:
         click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
 
 
-@group.command()
+@cli.command()
 @click.argument(
     "files",
     nargs=-1,
@@ -120,7 +110,7 @@ def put(files: tuple[Path, ...], folder: str | None) -> None:
     _await(provider, saved_names)
 
 
-@group.command()
+@cli.command()
 @click.argument("name")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 def get(name: str, target: Path | None) -> None:
@@ -148,7 +138,7 @@ def get(name: str, target: Path | None) -> None:
             raise click.ClickException(f"{path} is there already") from error
 
 
-@group.command()
+@cli.command()
 @click.argument("names", nargs=-1, required=True)
 def rm(names: tuple[str, ...]) -> None:
     """Delete the files NAMES."""
@@ -176,7 +166,7 @@ def _await(provider: BaseStore, names: set[str]) -> None:
         )
 
 
-@group.command()
+@cli.command()
 @click.option("--timeout", type=float, help="Stop after so many seconds.")
 def resume(timeout: float | None) -> None:
     """Send now what waits in the spool, and what has failed."""
@@ -194,7 +184,7 @@ def resume(timeout: float | None) -> None:
         raise click.ClickException(f"{len(left)} uploads are not sent")
 
 
-@group.group(invoke_without_command=True)
+@cli.group(invoke_without_command=True)
 @click.pass_context
 @with_appcontext
 def jobs(ctx: click.Context) -> None:
@@ -234,7 +224,7 @@ def _failed(provider: BaseStore) -> list[str]:
     return [job.id for job in provider.pending() if job.state == "failed"]
 
 
-@group.command()
+@cli.command()
 @click.option("--clean", is_flag=True, help="Remove what killed processes left.")
 def check(clean: bool) -> None:
     """Try the store out, and tell what it can do and what was left behind."""
@@ -246,7 +236,7 @@ def check(clean: bool) -> None:
                 click.echo(f"{label}{finding}")
 
 
-@group.command()
+@cli.command()
 @click.argument("prefix")
 @click.option("--session", "path", help="Where the session is: 'module:name'.")
 @click.option("--days", default=1.0, help="Spare files that are younger; 1 by default.")
@@ -257,25 +247,23 @@ def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
     All models have to be imported by the app. The session is Flask-SQLAlchemy's, or
     what --session names: a session, or something that makes one when called.
     """
+    from .sqlalchemy import _session_of
     from .sqlalchemy import sweep as files_without_rows
 
-    found = _session(path)
+    found = _session_of(path)
     with closing(found() if not hasattr(found, "scalars") else found) as session:
         age = timedelta(days=days)
         for file in files_without_rows(
-            session, prefix, store=_chosen() or "default", older=age, delete=delete
+            session, prefix, store=_chosen() or DEFAULT, older=age, delete=delete
         ):
             click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
 
 
-def _session(path: str | None) -> Any:
-    if path is not None:
-        try:
-            return import_string(path)
-        except ImportError as error:
-            reason = f"there is no {path!r}"
-            raise click.BadParameter(reason, param_hint="--session") from error
-    try:
-        return current_app.extensions["sqlalchemy"].session
-    except (AttributeError, KeyError):
-        raise click.UsageError("there is no Flask-SQLAlchemy: use --session") from None
+@cli.command("config")
+def config_command() -> None:
+    """Print the configuration in force, with a star where it was set."""
+    for provider in _providers():
+        config = provider.config
+        if config.store != DEFAULT:
+            click.echo(f"{STORES}[{config.store!r}]:")
+        echo_config(config, dict.fromkeys(config.other, HIDDEN))

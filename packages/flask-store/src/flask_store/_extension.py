@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import time
 from collections.abc import Callable
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import cast
 
 from flask import Flask
 from flask import Response
 from flask import abort
-from flask import current_app
 from flask import request
 from flask import send_file
 
 from . import _serving
-from ._cli import group
+from ._cli import cli
 from ._parts import SpoolingMixin
+from ._setup import refuse_twice
 from ._signals import upload_failed
 from ._signals import upload_finished
-from ._stores import DEFAULT
+from ._state import DEFAULT
+from ._state import NAME
+from ._state import State
+from ._state import get_state
 from ._stores import check_required
 from ._stores import check_territories
 from ._stores import named_stores
 from ._stores import provider_class
+from ._stores import read_config
 from .config import Config
 from .exceptions import BackendError
 from .exceptions import InvalidNameError
 from .exceptions import NotFoundError
-from .exceptions import SetupError
 from .file_wrapper import FileWrapper
 from .stores.base import BaseStore
 
@@ -45,28 +46,6 @@ if TYPE_CHECKING:
 ENDPOINT = "flaskstore"
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The stores of one app."""
-
-    config: Config
-    #: The default store's.
-    provider: BaseStore
-    providers: Mapping[str, BaseStore]
-
-    def of(self, store: str) -> BaseStore:
-        """Return the provider of a store.
-
-        :raises SetupError: where there is none of that name.
-        """
-        try:
-            return self.providers[store]
-        except KeyError:
-            near = difflib.get_close_matches(store, self.providers, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "add it to STORES"
-            raise SetupError(f"there is no store {store!r}; {hint}") from None
-
-
 def Provider(  # noqa: N802 - documented
     destination: str | None = None, *, store: str = DEFAULT
 ) -> BaseStore:
@@ -76,7 +55,7 @@ def Provider(  # noqa: N802 - documented
     :param store: the name of a store in ``STORES``.
     :raises SetupError: where the app has no such store.
     """
-    provider = _state(current_app).of(store)
+    provider = get_state().of(store)
     return provider.within(destination) if destination else provider
 
 
@@ -87,7 +66,7 @@ def deliver(store: str, job_id: str) -> None:
     :param job_id: the id of the upload.
     :raises BackendError: where it has to be tried again later.
     """
-    provider = _state(current_app).of(store)
+    provider = get_state().of(store)
     if provider.deliver(job_id) is not None:
         error = next((it.error for it in provider.pending() if it.id == job_id), "")
         raise BackendError("send", job_id, error or "another process sends it")
@@ -101,6 +80,7 @@ class Store:
         writes nothing more; for the local and the gevent store.
     :param enqueue: for a store in the background, puts the name of the store and the id
         of an upload into a queue of the app's own, whose workers call :func:`deliver`.
+    :param ignore_keys: keys under ``STORE_`` that belong to somebody else.
     """
 
     def __init__(
@@ -109,9 +89,11 @@ class Store:
         *,
         spool: bool = False,
         enqueue: Callable[[str, str], object] | None = None,
+        ignore_keys: Collection[str] = (),
     ) -> None:
         self.spool = spool
         self.enqueue = enqueue
+        self.ignore_keys = ignore_keys
         if app is not None:
             self.init_app(app)
 
@@ -120,19 +102,17 @@ class Store:
 
         :raises ConfigError: for a configuration that cannot be used.
         :raises ImportError: where there is no such provider.
-        :raises SetupError: when called twice for the same app.
+        :raises SetupError: the app is set up already.
         """
-        if "store" in app.extensions:
-            raise SetupError(f"a Store is already set up on {app.name!r}")
-        self.set_provider_defaults(app)
-        config = Config.from_mapping(app.config)
-        self.check_config(app)
-        default = self.provider(app)(config=config)
+        refuse_twice(app, NAME, type(self).__name__)
+        # What the provider takes for granted becomes the app's.
+        kind, config = read_config(app, app.config, ignore_keys=self.ignore_keys)
+        default = kind(config=config)
         providers = {DEFAULT: default, **named_stores(app)}
         check_territories(providers)
         for provider in providers.values():
             check_private(provider)
-        app.extensions["store"] = _State(config, default, providers)
+        app.extensions[NAME] = State(config, default, providers)
         for provider in providers.values():
             self._set_up(app, provider)
         spooling = [it for it in providers.values() if it.can_spool]
@@ -140,7 +120,7 @@ class Store:
             bases = (SpoolingMixin, app.request_class)
             made = type("SpoolingRequest", bases, {"flask_store": spooling[0]})
             app.request_class = made
-        app.cli.add_command(group)
+        app.cli.add_command(cli)
 
     def _set_up(self, app: Flask, provider: BaseStore) -> None:
         name = provider.config.store
@@ -161,8 +141,16 @@ class Store:
 
         Each process starts with its first request by itself.
         """
-        for provider in _state(app).providers.values():
+        for provider in _providers(app):
             provider.start()
+
+    def stop(self, app: Flask) -> None:
+        """Stop sending in this process, such as at the end of a test.
+
+        What waits stays in the spool.
+        """
+        for provider in _providers(app):
+            provider.stop()
 
     def Provider(  # noqa: N802 - documented
         self, destination: str | None = None, *, store: str = DEFAULT
@@ -225,7 +213,9 @@ class Store:
 
         :raises ImportError: where the module or the class is not there.
         """
-        return provider_class(Config.from_mapping(app.config).provider)
+        key = f"{Config.prefix}PROVIDER"
+        given = {key: app.config[key]} if key in app.config else {}
+        return provider_class(Config.from_mapping(given).provider)
 
     def set_provider_defaults(self, app: Flask) -> None:
         """Set in ``app.config`` what the provider takes for granted."""
@@ -240,17 +230,13 @@ class Store:
 
     def register_route(self, app: Flask) -> None:
         """Let the app serve the files under ``STORE_URL_PREFIX``."""
-        prefix = Config.from_mapping(app.config).url_prefix
-        app.add_url_rule(f"{prefix}/<path:name>", ENDPOINT, _serve)
+        state: State = app.extensions[NAME]
+        app.add_url_rule(f"{state.config.url_prefix}/<path:name>", ENDPOINT, _serve)
 
 
-def _state(app: Flask) -> _State:
-    try:
-        return cast("_State", app.extensions["store"])
-    except KeyError:
-        raise SetupError(
-            f"there is no Store on {app.name!r}; call init_app first"
-        ) from None
+def _providers(app: Flask) -> Iterable[BaseStore]:
+    with app.app_context():
+        return get_state().providers.values()
 
 
 def _tell(app: Flask, file: FileWrapper, error: Exception | None) -> None:
@@ -273,7 +259,7 @@ def check_private(provider: BaseStore) -> None:
 
 def _serve(name: str, store: str = DEFAULT) -> Response:
     """Send a stored file as what it is, never as a page of the site."""
-    provider = _state(current_app).of(store)
+    provider = get_state().of(store)
     download_name = request.args.get("download_name")
     if (provider.config.private or download_name) and not provider.signer.verify(
         name,

@@ -8,21 +8,19 @@ and commands, never into a file's name, so a row in a database does not know it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import fields
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
 from werkzeug.utils import import_string
 
-from .config import PREFIX
+from ._state import DEFAULT
 from .config import Config
 from .exceptions import ConfigError
 from .exceptions import NotConfiguredError
@@ -32,7 +30,7 @@ from .stores.base import BaseStore
 if TYPE_CHECKING:
     from flask import Flask
 
-DEFAULT = "default"
+PREFIX = Config.prefix
 STORES = "STORES"
 OPTIONS = "OPTIONS"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
@@ -61,6 +59,67 @@ def check_required(provider: type[BaseStore], config: Mapping[str, Any]) -> None
             raise NotConfiguredError(key, config.get(key), remedy)
 
 
+def read_config(
+    app: Flask,
+    values: dict[str, Any],
+    *,
+    store: str = DEFAULT,
+    ignore_keys: Collection[str] = (),
+) -> tuple[type[BaseStore], Config]:
+    """Return a store's provider, and its configuration.
+
+    :param values: its ``STORE_`` keys; gets what the provider takes for granted.
+    :raises ConfigError: for the first value that cannot be used, or misspelt key.
+    :raises NotConfiguredError: for the first key that is missing.
+    """
+    wanted = {key: values[key] for key in values if key == f"{PREFIX}PROVIDER"}
+    provider = provider_class(Config.from_mapping(wanted).provider)
+    own = own_keys(provider, app, values)
+    config = Config.from_mapping(values, ignore_keys={*own, *ignore_keys})
+    check_required(provider, values)
+    return provider, replace(config, store=store)
+
+
+def own_keys(
+    provider: type[BaseStore], app: Flask, values: dict[str, Any]
+) -> Collection[str]:
+    """Return the keys that a provider declares, and set those it takes for granted."""
+    kept = _Recorder(values)
+    stand_in = _StandIn(app, kept)
+    provider.app_defaults(cast("Flask", stand_in))
+    values.update(kept)
+    declared = provider.REQUIRED_CONFIGURATION + provider.OPTIONAL_CONFIGURATION
+    return {*declared, *kept.named}
+
+
+class _Recorder(dict[str, Any]):
+    """A configuration that knows which keys were set, or were there already."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.named: set[str] = set()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.named.add(key)
+        super().__setitem__(key, value)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Set a key that is not there."""
+        self.named.add(key)
+        return super().setdefault(key, default)
+
+
+class _StandIn:
+    """An app with the configuration of one of its stores."""
+
+    def __init__(self, app: Flask, config: dict[str, Any]) -> None:
+        self._app = app
+        self.config = config
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._app, name)
+
+
 def named_stores(app: Flask) -> dict[str, BaseStore]:
     """Make the providers of ``STORES``.
 
@@ -73,38 +132,44 @@ def named_stores(app: Flask) -> dict[str, BaseStore]:
 
 
 def _named(app: Flask, name: object, keys: object) -> BaseStore:
+    place = f"{STORES}[{name!r}]"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         remedy = "name a store with letters, digits, '-' and '_', a letter first"
-        raise ConfigError(f"{STORES}[{name!r}]", keys, remedy)
+        raise ConfigError(place, keys, remedy)
     if name == DEFAULT:
         remedy = "set the STORE_ keys; they are the default store's"
-        raise ConfigError(f"{STORES}[{name!r}]", keys, remedy)
+        raise ConfigError(place, keys, remedy)
     if not isinstance(keys, Mapping):
-        raise ConfigError(f"{STORES}[{name!r}]", keys, "set a mapping of its keys")
+        raise ConfigError(place, keys, "set a mapping of its keys")
     try:
         return _make(app, name, keys)
     except ConfigError as error:
         if not error.key.startswith(PREFIX):
             raise
-        key = f"{STORES}[{name!r}][{error.key.removeprefix(PREFIX)!r}]"
-        raise type(error)(key, error.value, error.remedy) from error
+        key = f"{place}[{error.key.removeprefix(PREFIX)!r}]"
+        # Here keys have no prefix.
+        remedy = error.remedy.replace(PREFIX, "")
+        raise type(error)(key, error.value, remedy) from None
 
 
 def _make(app: Flask, name: str, keys: Mapping[str, Any]) -> BaseStore:
-    options = keys.get(OPTIONS, {})
-    _refuse_unknown(keys)
+    options = {f"{PREFIX}{key}": value for key, value in _options(keys).items()}
     values = {
         **_signing(app.config),
         f"{PREFIX}URL_PREFIX": f"/flaskstore-{name}",
         **{f"{PREFIX}{key}": value for key, value in keys.items() if key != OPTIONS},
-        **{f"{PREFIX}{key}": value for key, value in options.items()},
+        **options,
     }
-    provider = provider_class(Config.from_mapping(values).provider)
-    # What a provider takes for granted goes into this store's own keys.
-    own = SimpleNamespace(config=values, instance_path=app.instance_path, name=app.name)
-    provider.app_defaults(cast("Flask", own))
-    check_required(provider, values)
-    return provider(config=replace(Config.from_mapping(values), store=name))
+    provider, config = read_config(app, values, store=name, ignore_keys=options)
+    _refuse_unknown(app, provider, keys)
+    return provider(config=config)
+
+
+def _options(keys: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = keys.get(OPTIONS, {})
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{PREFIX}{OPTIONS}", options, "set a mapping of keys")
+    return options
 
 
 def _signing(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,16 +177,16 @@ def _signing(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in keys if key in config}
 
 
-def _refuse_unknown(keys: Mapping[str, Any]) -> None:
-    known = [
-        entry.name.upper() for entry in fields(Config) if "parse" in entry.metadata
-    ]
+def _refuse_unknown(
+    app: Flask, provider: type[BaseStore], keys: Mapping[str, Any]
+) -> None:
+    """Refuse any unknown key: nobody else has keys in a store's own mapping."""
+    known = {name for name, _ in Config.declared()} | {*own_keys(provider, app, {})}
     for key in keys:
-        if key not in known and key != OPTIONS:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"put it in {OPTIONS!r}"
+        if f"{PREFIX}{key}" not in known and key != OPTIONS:
             # It may be a misspelt secret.
-            raise ConfigError(f"{PREFIX}{key}", "***", f"there is no such key; {hint}")
+            remedy = f"there is no such key; put it in {OPTIONS!r}"
+            raise ConfigError(f"{PREFIX}{key}", "***", remedy)
 
 
 def check_territories(providers: Mapping[str, BaseStore]) -> None:

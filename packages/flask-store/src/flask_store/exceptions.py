@@ -16,57 +16,62 @@ BaseError = StoreError
 
 
 class ConfigError(StoreError, ValueError):
-    """Report a configuration value that cannot be used.
+    """A configuration value is wrong.
 
     :param key: the configuration key.
-    :param value: what it holds.
-    :param remedy: what to do about it.
+    :param value: what it was set to, secrets hidden.
+    :param remedy: what to set instead.
     """
 
     def __init__(self, key: str, value: object, remedy: str) -> None:
-        shown = "'***'" if "SECRET" in key and value is not None else repr(value)
-        super().__init__(f"{key} is {shown}: {remedy}")
+        super().__init__(key, value, remedy)
         self.key = key
         self.value = value
         self.remedy = remedy
 
+    def __str__(self) -> str:
+        return f"{self.key} is {self.value!r}: {self.remedy}"
+
 
 class NotConfiguredError(ConfigError):
-    """Report a configuration key that the provider cannot do without."""
+    """A configuration key is missing that the provider needs."""
 
 
 class SetupError(StoreError, RuntimeError):
-    """Report an extension set up twice on an app, or not at all."""
+    """The extension is set up twice on an app, or used where it is not set up."""
 
 
 class InvalidNameError(StoreError, ValueError):
-    """Report a name that no file can have.
+    """No file can have this name.
 
     :param name: the name.
     :param reason: what is wrong with it.
     """
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name!r} is not the name of a file: {reason}")
+        super().__init__(name, reason)
         self.name = name
         self.reason = reason
 
+    def __str__(self) -> str:
+        return f"{self.name!r} is not the name of a file: {self.reason}"
+
 
 class NoFileError(StoreError, BadRequest):
-    """Report a save without a file; a view that lets it pass answers 400."""
+    """A form was sent without a file; unhandled, it answers 400."""
 
     description = "No file was sent."
 
 
 class DisconnectedError(StoreError, ClientDisconnected):
-    """Report a request whose body cannot be read to its end; it answers 400.
+    """A request's body cannot be read to its end; unhandled, it answers 400.
 
     :param description: how much of it arrived.
     """
 
 
 class InvalidAttributeError(StoreError, ValueError):
-    """Report an attribute that no file can have.
+    """No file can have this attribute.
 
     :param key: the argument.
     :param value: what was given.
@@ -80,12 +85,11 @@ class InvalidAttributeError(StoreError, ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """Return the argument, its value, and what to do."""
         return f"{self.key} is {self.value!r}: {self.remedy}"
 
 
 class RefusedError(StoreError, UnprocessableEntity):
-    """Report a file that an accept hook refuses; unhandled, it answers 422.
+    """An accept hook refuses the file; unhandled, it answers 422.
 
     :param description: the reason, which the client may see.
     """
@@ -94,25 +98,28 @@ class RefusedError(StoreError, UnprocessableEntity):
 
 
 class DigestError(StoreError, BadRequest):
-    """Report bytes that do not match ``Content-Digest``; unhandled, it answers 400.
+    """The bytes do not match ``Content-Digest``; unhandled, it answers 400.
 
     :param description: what is wrong.
     """
 
 
 class NotFoundError(StoreError, FileNotFoundError):
-    """Report a file that is not in the store.
+    """There is no such file in the store.
 
     :param name: its name.
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is not in the store")
+        super().__init__(name)
         self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name!r} is not in the store"
 
 
 class BackendError(StoreError):
-    """Report what the disk or the S3 server did not do; the cause is chained.
+    """The disk or the S3 server did not do what it was asked; the cause is chained.
 
     :param action: what was to be done, such as ``"save"``.
     :param name: the file.
@@ -120,23 +127,29 @@ class BackendError(StoreError):
     """
 
     def __init__(self, action: str, name: str, reason: str) -> None:
-        super().__init__(f"cannot {action} {name!r}: {reason}")
+        super().__init__(action, name, reason)
         self.action = action
         self.name = name
         self.reason = reason
 
+    def __str__(self) -> str:
+        return f"cannot {self.action} {self.name!r}: {self.reason}"
+
 
 class MissingDependencyError(StoreError, ImportError):
-    """Report an optional package that a provider needs.
+    """An optional package is missing that a provider needs.
 
     :param package: the package.
     :param extra: the extra of Flask-Store that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed; install it with: "
-            f"pip install 'flask-store[{extra}]'",
-            name=package,
-        )
+        super().__init__(package, extra, name=package)
+        self.package = package
         self.extra = extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.package} is not installed; install it with: "
+            f"pip install 'flask-store[{self.extra}]'"
+        )

@@ -9,6 +9,8 @@ from typing import Any
 from typing import Unpack
 from typing import cast
 
+import click
+from flask import current_app
 from sqlalchemy import String
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect
@@ -16,11 +18,12 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 from werkzeug.datastructures import FileStorage
+from werkzeug.utils import import_string
 
 from . import _columns
 from ._attributes import SaveOptions
 from ._extension import Provider
-from ._stores import DEFAULT
+from ._state import DEFAULT
 from .file_wrapper import FileWrapper
 from .stores.base import BaseStore
 
@@ -108,6 +111,23 @@ def sweep(
         if delete:
             file.delete()
         yield file
+
+
+def _session_of(path: str | None) -> Any:
+    """Return a session for the command, or what makes one.
+
+    :param path: its dotted name; by default Flask-SQLAlchemy's.
+    """
+    if path is not None:
+        try:
+            return import_string(path)
+        except ImportError as error:
+            reason = f"there is no {path!r}"
+            raise click.BadParameter(reason, param_hint="--session") from error
+    try:
+        return current_app.extensions["sqlalchemy"].session
+    except (AttributeError, KeyError):
+        raise click.UsageError("there is no Flask-SQLAlchemy: use --session") from None
 
 
 @event.listens_for(Mapper, "mapper_configured")

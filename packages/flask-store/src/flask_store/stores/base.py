@@ -16,6 +16,7 @@ from typing import BinaryIO
 from typing import ClassVar
 from typing import Self
 from typing import Unpack
+from typing import cast
 from urllib.parse import quote
 from urllib.parse import urlencode
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
+    from .._accept import Accept
     from .._jobs import Job
     from .._tus.endpoint import Place
 
@@ -67,6 +69,8 @@ class BaseStore:
     background: ClassVar[bool] = False
     #: The keys without which the provider cannot work.
     REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ()
+    #: Further keys of the provider's own; it finds them in ``config.other``.
+    OPTIONAL_CONFIGURATION: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
@@ -367,7 +371,7 @@ class BaseStore:
     def signer(self) -> UrlSigner:
         """What signs URLs, with the app's secret key."""
         if not self.config.signing_keys:
-            raise ConfigError("SECRET_KEY", None, "set it, as it signs URLs")
+            raise ConfigError("SECRET_KEY", None, "set it; signed URLs require it")
         return UrlSigner(self.config.signing_keys, self.config.store)
 
     def place(
@@ -399,7 +403,7 @@ class BaseStore:
         if is_body(file):
             options.setdefault("content_digest", content_digest())
             file = body_of(file)
-        return Upload.of(file, name, options, self.config.accept)
+        return Upload.of(file, name, options, cast("Accept | None", self.config.accept))
 
     def saved(
         self, name: str, size: int, attributes: Attributes | None = None

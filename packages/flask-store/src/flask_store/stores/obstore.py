@@ -69,7 +69,8 @@ class ObjectStore(BaseStore):
     """
 
     register_route = True
-    REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ("STORE_OBSTORE_URL",)
+    REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = (URL,)
+    OPTIONAL_CONFIGURATION: ClassVar[tuple[str, ...]] = (OPTIONS,)
 
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
