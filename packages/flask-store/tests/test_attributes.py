@@ -360,7 +360,8 @@ def test_digest_of_the_request(
         return str(saved)
 
     data = os.urandom(size)
-    for sent, status in ((data, 200), (data[:-1] + b"!", 400)):
+    changed = data[:-1] + bytes([data[-1] ^ 1])
+    for sent, status in ((data, 200), (changed, 400)):
         field = f"sha-256=:{digest_of(data)}:"
         headers = {"Content-Digest": field}
         if way == "raw":
