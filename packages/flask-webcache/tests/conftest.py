@@ -9,6 +9,8 @@ from pathlib import Path
 
 import cachelib.simple
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings
 
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -16,6 +18,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from planned import Clock
 from planned import Origin
 
+
+# On top of Hypothesis's own profile, which repeats itself on a CI machine. A machine
+# with other work is slow without anything being wrong.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 collect_ignore_glob = [] if find_spec("harness") else ["servers/*"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -13,15 +14,16 @@ from typing import Any
 import pytest
 from cachelib import FileSystemCache
 from cachelib import SimpleCache
-from cachelib.base import BaseCache
 from flask import Flask
 
 from flask_webcache import Config
 from flask_webcache import WebCache
-from flask_webcache import _files
-from flask_webcache import _shared
-from flask_webcache._files import Bytes
-from flask_webcache._files import Files
+from flask_webcache import _failing
+from flask_webcache._backends import Backend
+from flask_webcache._backends import files
+from flask_webcache._backends.files import Files
+from flask_webcache._backends.foreign import Bytes
+from flask_webcache._backends.foreign import Foreign
 from flask_webcache._rules.entry import Entry
 from flask_webcache._rules.entry import Item
 from flask_webcache._rules.entry import Metadata
@@ -33,6 +35,7 @@ from flask_webcache._shared import Shared
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from planned import Clock
     from planned import Origin
 
 
@@ -94,7 +97,7 @@ def test_serializer() -> None:
     assert bytes_.load(file) == b"x"
 
 
-class Faulty(BaseCache):
+class Faulty(Backend):
     """A shared cache whose reads, or writes, fail while they are told to."""
 
     def __init__(self) -> None:
@@ -217,7 +220,7 @@ def test_purge_that_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A purge that fails says so, is tried again, and nothing it concerns is used."""
-    monkeypatch.setattr(_shared, "RETRY", 0.02)
+    monkeypatch.setattr(_failing, "RETRY", 0.02)
     origin.says("max-age=60", Cache_Tag="news")
     origin.get()
     faulty.fails.update({"delete"})
@@ -255,7 +258,7 @@ def alive(origin: Origin, faulty: Faulty) -> list[bytes]:
     """Return the stored entries whose generations are there."""
     stock = origin.app.extensions["webcache"].cache.stock
     key = origin.app.extensions["webcache"].cache.url_key("http://localhost/")
-    stock._reads._retry_at = 0.0
+    stock.vault.reads._retry_at = 0.0
     entry = stock.look(key, {}).entry
     return [entry.body] if entry is not None else []
 
@@ -277,7 +280,7 @@ def test_lost_generations(origin: Origin, faulty: Faulty) -> None:
         origin.get()
         stock: Any = origin.app.extensions["webcache"].cache.stock
         # It matters only to responses that are being made.
-        purges = stock._name(f"{stock._front}purges")
+        purges = stock.vault.thing_name("purges", "")
         for name in [one for one, value in faulty.items.items() if value.isdigit()]:
             del faulty.items[name]
             assert (origin.get().headers["X-Cache"] == "miss") is (name != purges)
@@ -353,14 +356,18 @@ def test_unreadable_item(origin: Origin, faulty: Faulty) -> None:
     """An item that is signed and cannot be read is a miss."""
     stock: Any = origin.app.extensions["webcache"].cache.stock
     assert isinstance(stock, Shared)
-    assert stock._set("a", ENTRY._replace(headers=(("X", "a\nb"),)), 60)
+    assert stock._vault.write(
+        stock._vault.home("a"), "a", ENTRY._replace(headers=(("X", "a\nb"),)), 60
+    )
     assert stock.look("a", {}).entry is None
 
 
 def test_entry_without_generations(origin: Origin) -> None:
     """An entry that names no generation never answers."""
     stock: Any = origin.app.extensions["webcache"].cache.stock
-    stock._set("a", ENTRY._replace(tokens=(), vary=()), 60)
+    stock.vault.write(
+        stock.vault.home("a"), "a", ENTRY._replace(tokens=(), vary=()), 60
+    )
     assert stock.look("a", {}).entry is None
 
 
@@ -377,7 +384,7 @@ def test_local_generations_do_not_pile_up(make_origin: type[Origin]) -> None:
 ADDING = """
 import sys, time
 from pathlib import Path
-from flask_webcache._files import Files, exclusive
+from flask_webcache._backends.files import Files
 
 class Slow(Files):
     def set(self, *args, **options):
@@ -385,16 +392,16 @@ class Slow(Files):
         return super().set(*args, **options)
 
 folder, number, processes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-cache = Slow(str(folder / "cache"), threshold=0)
+cache = Slow(str(folder / "cache"))
 (folder / f"ready {number}").touch()
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 60
 while len(list(folder.glob("ready *"))) < processes:
     assert time.monotonic() < deadline
     time.sleep(0.001)
 for name in range(20):
-    with exclusive(cache):
-        if cache.add(f"lock {name}", b"x", 60):
-            print(name)
+    cache.inc("count")
+    if cache.add(f"lock {name}", b"x", 60):
+        print(name)
 """
 
 
@@ -402,47 +409,92 @@ def test_files_add_once(tmp_path: Path) -> None:
     """Of the processes that add one name at once to files, a single one succeeds."""
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", ADDING, str(tmp_path), str(number), "4"],
+            [sys.executable, "-c", ADDING, str(tmp_path), str(number), "3"],
             stdout=subprocess.PIPE, text=True,
         )
-        for number in range(4)
+        for number in range(3)
     ]  # fmt: skip
-    added = [process.communicate(timeout=60)[0].split() for process in processes]
+    added = [process.communicate(timeout=100)[0].split() for process in processes]
     names = [int(name) for some in added for name in some]
     assert sorted(names) == list(range(20))
+    assert Files(str(tmp_path / "cache")).get("count") == b"60"
 
 
 @pytest.mark.parametrize("locks", [True, False], ids=["posix", "windows"])
 def test_files_add_over_expired(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, locks: bool
 ) -> None:
     """A file that has expired is no longer in the way of the next."""
     if not locks:
-        monkeypatch.setattr(_files, "fcntl", None)
+        monkeypatch.setattr(files, "fcntl", None)
     cache = Files(str(tmp_path))
-    for expected in (True, False):
-        with _files.exclusive(cache):
-            assert cache.add("a", b"x", 60) is expected
-    monkeypatch.setattr("cachelib.file.time", lambda: time.time() + 61)
+    assert [cache.add("a", b"x", 60) for _ in "ab"] == [True, False]
+    clock.move(61)
+    assert not cache.has("a")
     assert cache.add("a", b"x", 60)
 
 
-def test_files_count(tmp_path: Path) -> None:
-    """Numbers on files are added to, and deleting tells whether there was one."""
-    cache = Files(str(tmp_path))
-    assert [cache.inc("a"), cache.inc("a", 2)] == [1, 3]
+def test_files_interface(tmp_path: Path) -> None:
+    """Numbers are added to, and deleting tells whether there was one."""
+    cache = Files(str(tmp_path / "new" / "folder"))
+    assert [cache.inc("a"), cache.inc("a", 2), cache.dec("a")] == [1, 3, 2]
     assert [cache.delete("a"), cache.delete("a")] == [True, False]
+    assert cache.set("b", b"1")
+    assert [cache.delete_if("b", one) for one in (b"2", b"1")] == [False, True]
+    assert cache.add_many({"b": (b"1", 9), "c": (b"", 9)}) == [True, True]
+    assert cache.get_many("b", "c", "d") == [b"1", b"", None]
+    (tmp_path / "new" / "folder" / "other").write_text("not ours")
+    assert cache.clear()
+    assert cache.get_many("b", "c") == [None, None]
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["other"]
+    assert "folder" in repr(cache)
+
+
+def test_files_least_recently_used(tmp_path: Path) -> None:
+    """What was used longest ago goes, whenever it would have expired."""
+    cache = Files(str(tmp_path), max_items=50)
+    cache.set("used", b"1", 30)
+    for number in range(400):
+        # Times of files are those of the machine.
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, path.stat().st_mtime - 2))
+        cache.set(str(number), b"1", 3600)
+        if number % 10 == 0:
+            assert cache.get("used") == b"1"
+    assert 40 <= len(list(tmp_path.iterdir())) <= 60
 
 
 def test_files_that_cannot_be_deleted(tmp_path: Path) -> None:
     """Deleting a file that stays is an error, and not a silent success."""
-    cache = Files(str(tmp_path), threshold=0)
+    cache = Files(str(tmp_path))
     cache.set("a", b"x")
     (path,) = tmp_path.iterdir()
     path.unlink()
     path.mkdir()
     with pytest.raises(OSError, match=str(path)):
         cache.delete("a")
+
+
+def test_files_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file that could not be put in place is not left behind."""
+    cache = Files(str(tmp_path))
+    cache._path("a").mkdir()
+    with pytest.raises(OSError, match="a"):
+        cache.set("a", b"x")
+    assert [path.is_dir() for path in tmp_path.iterdir()] == [True]
+
+
+def test_cache_of_the_app_that_deletes_nothing(tmp_path: Path) -> None:
+    """A purge is not done where the cache keeps what is to be deleted."""
+
+    class Keeps(FileSystemCache):
+        def delete(self, key: str, mgmt_element: bool = False) -> bool:
+            return False
+
+    cache = Foreign(Keeps(str(tmp_path)))
+    cache.set("a", b"x", 60)
+    with pytest.raises(OSError, match="does not delete"):
+        cache.remove("b", "a")
 
 
 def test_objects_of_the_app(tmp_path: Path) -> None:

@@ -155,18 +155,18 @@ def test_hand_over(origin: Origin, make_origin: type[Origin]) -> None:
 def test_late_leader(make_origin: type[Origin], tmp_path: Path) -> None:
     """A leader that was handed over does not give its successor's lead back."""
     cache = make_origin(url=f"file://{tmp_path}").app.extensions["webcache"].cache
-    late = Leads(cache.stock, 1.0, 30.0)
+    late = Leads(cache.stock.vault, 1.0, 30.0)
     _, lead = late.join("page", time.monotonic() + 5)
     assert lead is not None
-    cache.stock.end_lead("page", lead.owner)
-    next_ = Leads(cache.stock, 1.0, 30.0)
+    cache.stock.vault.end_lead("page", lead.owner)
+    next_ = Leads(cache.stock.vault, 1.0, 30.0)
     answer, successor = next_.join("page", time.monotonic() + 5)
     assert (answer, successor is not None) == ("lead", True)
     late.end(lead)
     assert successor is not None
-    assert cache.stock.led("page") == successor.owner
+    assert cache.stock.vault.led("page") == successor.owner
     next_.end(successor)
-    assert cache.stock.led("page") is None
+    assert cache.stock.vault.led("page") is None
 
 
 def test_processes_wait_for_each_other(
@@ -190,7 +190,7 @@ def test_lock_of_a_dead_process(make_origin: type[Origin], tmp_path: Path) -> No
     """The lead of a process that died is taken over by one of those who wait."""
     origin = make_origin(url=f"file://{tmp_path}", lock_seconds=1)
     cache = origin.app.extensions["webcache"].cache
-    assert cache.stock.lead(cache.url_key("http://localhost/"), "the dead", 1)
+    assert cache.stock.vault.lead(cache.url_key("http://localhost/"), "the dead", 1)
     slow(origin, "max-age=60")
     began = time.monotonic()
     assert {response.text for response in crowd(origin, 5)} == {"made 1"}

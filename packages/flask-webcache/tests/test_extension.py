@@ -191,7 +191,7 @@ def test_fast_path_on_a_shared_backend(tmp_path: Any) -> None:
     app.config["WEBCACHE_URL"] = f"file://{tmp_path}"
     WebCache(app, fast=True)
     reads: list[Any] = []
-    cache = app.extensions["webcache"].cache.stock.cache
+    cache = app.extensions["webcache"].cache.stock.vault._cache
     get_many = cache.get_many
 
     def note(*names: Any) -> Any:

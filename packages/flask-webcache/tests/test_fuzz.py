@@ -6,9 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 from planned import Clock
 from planned import Origin
@@ -96,7 +94,6 @@ REQUEST = st.dictionaries(
 RESPONSE = st.lists(st.tuples(st.sampled_from(SAYING), TEXT))
 
 
-@settings(deadline=None)
 @given(st.integers(100, 599), RESPONSE, REQUEST, st.floats(0, 1e10), st.floats(0, 1e10))
 def test_rules_never_raise(
     status: int,
@@ -124,7 +121,6 @@ def test_rules_never_raise(
     conditions.wanted_range(environ, entry.etag, entry.last_modified)
 
 
-@settings(deadline=None)
 @given(TEXT, st.integers(0, 50))
 def test_ranges(value: str, size: int) -> None:
     """Ranges lie within the body, and none is answered twice."""
@@ -136,7 +132,6 @@ def test_ranges(value: str, size: int) -> None:
     assert covered <= size
 
 
-@settings(deadline=None)
 @given(REQUEST, REQUEST)
 def test_keys(one: dict[str, str], other: dict[str, str]) -> None:
     """Two targets share a key where all of their parts are the same, and only there."""
@@ -154,14 +149,12 @@ def test_keys(one: dict[str, str], other: dict[str, str]) -> None:
     assert (made[0] == made[1]) == (parts(one) == parts(other))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), TEXT)
 def test_decoding(data: bytes, name: str) -> None:
     """Foreign bytes are never an item."""
     assert decode(data, name, [b"secret"]) is None
 
 
-@settings(deadline=None)
 @given(TEXT)
 def test_urls(path: str) -> None:
     """Any path of a URL can be purged."""
@@ -220,18 +213,13 @@ def may_reuse(
     return stale or late < said.get("stale-while-revalidate", 0)
 
 
-@settings(
-    max_examples=500,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 @given(
     said=SAID, asked=ASKED, expires=st.none() | SECONDS, age=SECONDS,
     elapsed=SECONDS, obstacle=st.sampled_from(["", "", "", "auth", "cookie", "other"]),
 )  # fmt: skip
 def test_model(
-    monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], asked: dict[str, Any],
-    expires: int | None, age: int, elapsed: int, obstacle: str,
+    said: dict[str, Any], asked: dict[str, Any], expires: int | None, age: int,
+    elapsed: int, obstacle: str,
 ) -> None:  # fmt: skip
     """The app reuses exactly what an independent reading of the RFC allows.
 
@@ -240,7 +228,7 @@ def test_model(
     """
     clock = Clock()
     clock.now = float(int(clock.now))
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", clock)
         patch.setattr("cachelib.simple.time", clock)
         origin = Origin(preemptive_recache_callback=lambda task: None)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
-from cachelib import FileSystemCache
 from flask import Flask
 
+from flask_webcache import Config
 from flask_webcache import WebCache
 from flask_webcache import recache
 from flask_webcache.recache import Recache
@@ -202,10 +202,10 @@ def test_process_dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         Recache("http", "localhost", "", "/x", "", "/x")
     )
     app = Flask(__name__)
-    WebCache(app, cache=FileSystemCache(f"{tmp_path}/cache"))
+    WebCache(app, config=Config(url=f"file://{tmp_path}/cache"))
     app.add_url_rule("/x", view_func=lambda: "ours")
     client = app.test_client()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while client.get("/x").text != "theirs":
         assert time.monotonic() < deadline
         time.sleep(0.05)

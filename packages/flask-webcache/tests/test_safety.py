@@ -302,7 +302,7 @@ def test_poisoned_files(tmp_path: Path, data: Any) -> None:
     for _ in range(3):
         client.get("/")
         for path in (tmp_path / "cache").iterdir():
-            path.write_bytes(path.read_bytes()[:4] + data)
+            path.write_bytes(path.read_bytes()[:8] + data)
         assert client.get("/").status_code == 200
     assert not trap.exists()
 

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from typing import Literal
@@ -27,8 +28,10 @@ import harness
 
 APP = Path(__file__).parent / "servers" / "versions_app.py"
 PAGES = 6
-Backend = Literal["memory", "files", "redis", "memcached"]
-Fault = Literal["none", "deletions", "replays", "pauses", "restarts", "full"]
+Backend = Literal["memory", "files", "redis", "memcached", "sentinel", "cluster"]
+Fault = Literal[
+    "none", "deletions", "replays", "pauses", "restarts", "full", "all", "failover"
+]
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Run:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10 * self._seconds + 60)
+            thread.join(self._seconds + 120)
         return self.outcome
 
     def _guarded(self, work: Callable[[int], None], number: int) -> None:
@@ -145,10 +148,10 @@ class Run:
             self.outcome.faults += 1
 
     def _over(self, early: float = 0) -> bool:
-        # Ten times as long at most, on whatever machine.
-        now = time.monotonic() + early
-        enough = self.outcome.reads >= self._wanted
-        return now > (self._until if enough else self._until + 9 * self._seconds)
+        # On a busy machine until everything has happened, a minute longer at most.
+        now, found = time.monotonic() + early, self.outcome
+        enough = found.reads >= self._wanted and found.hits and found.writes
+        return now > (self._until if enough else self._until + 60)
 
 
 def run(
@@ -173,6 +176,16 @@ def run(
         elif backend == "memcached":
             memcached = stack.enter_context(harness.memcached())
             environ["WEBCACHE_URL"] = f"memcached://127.0.0.1:{memcached.port}"
+        elif backend == "sentinel":
+            sentinel = stack.enter_context(harness.redis_sentinel())
+            environ["WEBCACHE_URL"] = f"redis+sentinel://{sentinel.address}/main"
+            assert sentinel.master is not None
+            act = once(sentinel.master.kill)
+        elif backend == "cluster":
+            nodes = stack.enter_context(harness.redis_cluster())
+            addresses = ",".join(node.address for node in nodes)
+            environ["WEBCACHE_URL"] = f"redis+cluster://{addresses}"
+            act = once(nodes[1].kill, nodes[1].start)
         else:
             server = stack.enter_context(harness.redis_server(keep=False))
             environ["WEBCACHE_URL"] = server.url
@@ -185,6 +198,18 @@ def run(
         )  # fmt: skip
         warm(app.port)
         return Run(app.port, seconds, reads).perform(act)
+
+
+def once(*steps: Callable[[], None]) -> Callable[[], None]:
+    """Return what takes one step each time it is called, after a second."""
+    left = list(steps)
+
+    def act() -> None:
+        time.sleep(1)
+        if left:
+            left.pop(0)()
+
+    return act
 
 
 def warm(port: int) -> None:
@@ -205,7 +230,7 @@ def warm(port: int) -> None:
 def fault_of(
     server: harness.RedisServer, fault: Fault
 ) -> Iterator[Callable[[], None] | None]:
-    """Yield what disturbs a Redis once, and takes its time."""
+    """Yield what disturbs a Redis once, and takes its time; "all" takes turns."""
     import redis
 
     if fault == "none":
@@ -247,9 +272,12 @@ def fault_of(
             client.config_set("maxmemory", 1)
             time.sleep(0.5)
             client.config_set("maxmemory", 0)
-            time.sleep(0.5)
+            # Nothing is written for a second after that failed.
+            time.sleep(1.5)
 
-        yield {
+        acts = {
             "deletions": deletions, "replays": replays, "pauses": pauses,
             "restarts": restarts, "full": full,
-        }[fault]  # fmt: skip
+        }  # fmt: skip
+        turns = cycle([*[deletions] * 40, *[replays] * 40, pauses, restarts, full])
+        yield acts.get(fault, lambda: next(turns)())

@@ -11,10 +11,11 @@ from cachelib import SimpleCache
 from cachelib.base import BaseCache
 from flask import Flask
 
+from ._backends import Backend
+from ._backends import Foreign
 from ._backends import MemoryCache
 from ._backends import connect
 from ._events import Events
-from ._files import adopted
 from ._local import Local
 from ._renewing import Renewals
 from ._rules import keys
@@ -47,7 +48,7 @@ class Cache:
         self._ordered = config.sort_query
         self._extra = config.key_callback
         self.stock: Stock = self._stock(connect(config.url) if cache is None else cache)
-        self.leads = Leads(self.stock, config.lock_seconds, config.wait_seconds)
+        self.leads = Leads(self.stock.vault, config.lock_seconds, config.wait_seconds)
         self.renewals = Renewals(self)
 
     def _stock(self, cache: BaseCache) -> Stock:
@@ -59,9 +60,8 @@ class Cache:
                 "backend can forge pages. Set SECRET_KEY; the cache signs with it.",
                 self.app.name,
             )
-        return Shared(
-            self.config, adopted(cache), self._front, self.secrets, self._failed
-        )
+        backend = cache if isinstance(cache, Backend) else Foreign(cache)
+        return Shared(self.config, backend, self._front, self.secrets, self._failed)
 
     def _failed(self, error: Exception) -> None:  # noqa: ARG002 - the logger has it
         self.events.note("backend-error")
@@ -107,7 +107,7 @@ class Cache:
 
     def stats(self) -> dict[str, int]:
         """Return the counters."""
-        return self.events.stats(self.stock)
+        return self.events.stats(self.stock.vault)
 
 
 def is_local(cache: BaseCache) -> bool:

@@ -22,7 +22,7 @@ from ._rules.policy import Refusal
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ._stock import Stock
+    from ._vault import Vault
 
 
 logger = logging.getLogger("flask_webcache")
@@ -92,25 +92,25 @@ class Events:
             self._logged.add(text)
             logger.warning("%s", text)
 
-    def flush(self, stock: Stock, *, now: bool = False) -> None:
+    def flush(self, vault: Vault | None, *, now: bool = False) -> None:
         """Bring this process's counters to those of the others, from time to time."""
-        if stock.local or not (now or time.monotonic() > self._flush_at):
+        if vault is None or not (now or time.monotonic() > self._flush_at):
             return
         self._flush_at = time.monotonic() + FLUSH_SECONDS
         with self._lock:
             counts, self.counts = self.counts, Counter()
         for name, number in counts.items():
-            if not stock.count(name, number):
+            if not vault.count(name, number):
                 with self._lock:
                     self.counts[name] += number
 
-    def stats(self, stock: Stock) -> dict[str, int]:
+    def stats(self, vault: Vault | None) -> dict[str, int]:
         """Return the counters, of every process where the backend is shared.
 
         Those with a reason are left out while they are 0.
         """
-        self.flush(stock, now=True)
+        self.flush(vault, now=True)
         found = Counter(self.counts)
-        if not stock.local:
-            found.update(stock.counted(names()))
+        if vault is not None:
+            found.update(vault.counted(names()))
         return {name: found[name] for name in names() if found[name] or "." not in name}

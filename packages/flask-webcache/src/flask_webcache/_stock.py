@@ -44,6 +44,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from typing import Any
 
 from ._rules.entry import LONGEST
@@ -53,6 +54,9 @@ from ._rules.variants import language_key
 from ._rules.variants import variant_keys
 from .config import Config
 
+
+if TYPE_CHECKING:
+    from ._vault import Vault
 
 #: The thing that is everything.
 ALL = "all"
@@ -96,6 +100,8 @@ class Stock(ABC):
 
     #: Whether the responses are in this process only.
     local: bool
+    #: What the processes that share the responses have in common.
+    vault: Vault | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -125,31 +131,6 @@ class Stock(ABC):
     @abstractmethod
     def renew(self, look: Look) -> bool:
         """Replace the generation of the URL; return whether it was the claimed one."""
-
-    # The lead among processes: see _waiting.
-
-    def lead(self, name: str, owner: str, seconds: float) -> bool:  # noqa: ARG002 - none is needed in one process
-        """Take a lead; a backend that fails cannot deny it."""
-        return True
-
-    def led(self, name: str) -> str | None:  # noqa: ARG002 - likewise
-        """Return who has a lead."""
-        return None
-
-    def extend_lead(self, name: str, owner: str, seconds: float) -> bool:  # noqa: ARG002 - likewise
-        """Keep a lead for longer; return whether it is still the owner's."""
-        return True
-
-    def end_lead(self, name: str, owner: str) -> None:  # noqa: B027 - likewise
-        """Give a lead back if it is still the owner's."""
-
-    def count(self, name: str, number: int) -> bool:  # noqa: ARG002 - likewise
-        """Add to a counter of all processes; return whether it is done."""
-        return False
-
-    def counted(self, names: Iterable[str]) -> dict[str, int]:
-        """Return the counters of all processes."""
-        return dict.fromkeys(names, 0)
 
     def answers(self, entry: Entry, now: float) -> bool:
         """Return whether a valid entry may answer a plain request at once."""

@@ -27,9 +27,12 @@ import threading
 import time
 from dataclasses import dataclass
 from dataclasses import field
+from typing import TYPE_CHECKING
 from typing import Literal
 
-from ._stock import Stock
+
+if TYPE_CHECKING:
+    from ._vault import Vault
 
 
 #: How long a page that was not stored is let through unqueued, in seconds.
@@ -61,12 +64,15 @@ class Lead:
 class Leads:
     """The leads of this process.
 
+    :param vault: what other processes see, if there are any.
     :param lock_seconds: how long one among processes lives without being extended.
     :param wait_seconds: how long a view has before the next one runs it.
     """
 
-    def __init__(self, stock: Stock, lock_seconds: float, wait_seconds: float) -> None:
-        self._stock = stock
+    def __init__(
+        self, vault: Vault | None, lock_seconds: float, wait_seconds: float
+    ) -> None:
+        self._vault = vault
         self._lock_seconds = lock_seconds
         self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
@@ -96,9 +102,10 @@ class Leads:
         lead = self.take(name)
         if lead is None:
             return self._wait_here(name, deadline), None
-        if self._stock.local or self._announce(lead):
+        vault = self._vault
+        if vault is None or self._announce(vault, lead):
             return "lead", lead
-        answer = self._wait_there(lead, deadline)
+        answer = self._wait_there(vault, lead, deadline)
         if answer == "lead":
             return answer, lead
         self.end(lead)
@@ -115,9 +122,9 @@ class Leads:
     def _retract(self, lead: Lead) -> None:
         """Give a lead among processes back."""
         with lead.guard:
-            if lead.announced:
+            if lead.announced and self._vault is not None:
                 lead.announced = False
-                self._stock.end_lead(lead.name, lead.owner)
+                self._vault.end_lead(lead.name, lead.owner)
 
     def let_pass(self, *pages: str) -> None:
         """Let requests for pages run side by side for a while."""
@@ -142,7 +149,7 @@ class Leads:
         :param seconds: how long the task is another's at most.
         """
         owner, now = secrets.token_hex(8), time.monotonic()
-        local = self._stock.local
+        vault = self._vault
         with self._lock:
             claimed = self._claims.get(name)
             if claimed is not None and now < claimed[1]:
@@ -150,15 +157,18 @@ class Leads:
             if len(self._claims) >= PASSES:
                 self._claims.clear()
             # Other processes know better when it is done.
-            self._claims[name] = owner, now + (seconds if local else 1.0)
-        return owner if local or self._stock.lead(name, owner, seconds) else None
+            self._claims[name] = owner, now + (seconds if vault is None else 1.0)
+        if vault is None or vault.lead(name, owner, seconds):
+            return owner
+        return None
 
     def unclaim(self, name: str, owner: str) -> None:
         """Let a task be claimed again, if it is still the owner's."""
         with self._lock:
             if self._claims.get(name, ("", 0.0))[0] == owner:
                 del self._claims[name]
-        self._stock.end_lead(name, owner)
+        if self._vault is not None:
+            self._vault.end_lead(name, owner)
 
     def _wait_here(self, name: str, deadline: float) -> Answer:
         """Wait for a leader of this process."""
@@ -168,35 +178,35 @@ class Leads:
             lead.done.wait(max(0.0, min(deadline, lead.until) - now))
         return "look" if time.monotonic() < deadline else "alone"
 
-    def _wait_there(self, lead: Lead, deadline: float) -> Answer:
+    def _wait_there(self, vault: Vault, lead: Lead, deadline: float) -> Answer:
         """Wait for a leader of another process, until it is done or gone."""
         pause, late = _FIRST_PAUSE, time.monotonic() + self._wait_seconds
-        leader = self._stock.led(lead.name)
+        leader = vault.led(lead.name)
         while leader is not None and (now := time.monotonic()) < deadline:
             if now > late:
                 # It is alive and slow: one of those who wait goes on.
-                self._stock.end_lead(lead.name, leader)
+                vault.end_lead(lead.name, leader)
                 break
             lead.until = now + self._wait_seconds
             _NEVER.wait(pause)
             pause = min(_LONGEST_PAUSE, pause * 1.5)
-            leader = self._stock.led(lead.name)
+            leader = vault.led(lead.name)
         return "look" if time.monotonic() < deadline else "alone"
 
-    def _announce(self, lead: Lead) -> bool:
+    def _announce(self, vault: Vault, lead: Lead) -> bool:
         """Take a lead among processes."""
-        if not self._stock.lead(lead.name, lead.owner, self._lock_seconds):
+        if not vault.lead(lead.name, lead.owner, self._lock_seconds):
             return False
         lead.announced = True
         with self._lock:
             if self._heart is None or not self._heart.is_alive():
                 self._heart = threading.Thread(
-                    target=self._beat, name="webcache-leads", daemon=True
+                    target=self._beat, args=(vault,), name="webcache-leads", daemon=True
                 )
                 self._heart.start()
         return True
 
-    def _beat(self) -> None:
+    def _beat(self, vault: Vault) -> None:
         """Extend the leads of this process while their views run."""
         while True:
             _NEVER.wait(self._lock_seconds / 3)
@@ -211,7 +221,7 @@ class Leads:
                 with lead.guard:
                     if lead.announced and now < lead.until:
                         seconds = self._lock_seconds
-                        self._stock.extend_lead(lead.name, lead.owner, seconds)
+                        vault.extend_lead(lead.name, lead.owner, seconds)
 
 
 _NEVER = threading.Event()

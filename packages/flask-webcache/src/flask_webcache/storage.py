@@ -398,7 +398,7 @@ def mark(exchange: Exchange, response: Response, kind: Kind) -> Response:
     cache, outcome = exchange.cache, exchange.outcome
     outcome.kind = kind
     cache.events.note(kind, outcome.forward if kind == "miss" else "")
-    cache.events.flush(cache.stock)
+    cache.events.flush(cache.stock.vault)
     said = outcome.cache_status(cache.config.cache_name)
     response.headers.add("Cache-Status", said)
     response.headers["X-Cache"] = "miss" if kind == "miss" else "hit"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import pytest
 from cachelib import RedisCache
 from flask import Flask
 
+import harness
 from flask_webcache import WebCache
 from flask_webcache._backends import connect
 
@@ -107,14 +110,16 @@ def test_stats(origin: Origin) -> None:
 
 def test_lead(origin: Origin) -> None:
     """Among processes, only one gets a lead, and it goes away by itself."""
-    stock = origin.app.extensions["webcache"].cache.stock
-    if stock.local:
+    vault = origin.app.extensions["webcache"].cache.stock.vault
+    if vault is None:
         pytest.skip("a cache in one process has no leads among processes")
-    assert [stock.lead("page", owner, 1) for owner in "ab"] == [True, False]
-    assert stock.led("page") == "a"
-    assert [stock.extend_lead("page", owner, 1) for owner in "ba"] == [False, True]
-    deadline = time.monotonic() + 5
-    while stock.led("page") is not None:
+    assert [vault.lead("page", owner, 1) for owner in "ab"] == [True, False]
+    assert vault.led("page") == "a"
+    assert [vault.extend_lead("page", owner, 1) for owner in "ba"] == [False, True]
+    vault.end_lead("page", "b")
+    assert vault.led("page") == "a"
+    deadline = time.monotonic() + 20
+    while vault.led("page") is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -156,6 +161,81 @@ def test_one_round_trip(
     assert len(commands.sent) == 1
 
 
+def test_round_trips_of_a_miss(
+    redis_url: str, make_origin: type[Origin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look, the lead, another look, the generations, the page, and the lead again."""
+    origin = make_origin(url=redis_url)
+    origin.says("max-age=60")
+    origin.get("/other")
+    commands = Commands(monkeypatch)
+    assert origin.get("/page").headers["X-Cache"] == "miss"
+    assert len(commands.sent) == 6
+
+
+def test_restart_empties_the_cache(make_origin: type[Origin]) -> None:
+    """A server that is restarted may have lost purges: nothing of before answers."""
+    with harness.redis_server() as server:
+        origin = make_origin(url=server.url)
+        origin.says("max-age=600")
+        origin.get()
+        assert origin.get().headers["X-Cache"] == "hit"
+        server.restart()
+        # Whoever first meets the closed connection goes on without the cache.
+        until(lambda: origin.get().headers["X-Cache"] == "hit")
+        assert origin.get().text != "made 1"
+
+
+def test_purge_lost_in_a_failover(make_origin: type[Origin]) -> None:
+    """A purge that the replica has not heard of does not bring the page back."""
+    import redis
+
+    with harness.redis_sentinel() as sentinel:
+        assert sentinel.master is not None
+        assert sentinel.replica is not None
+        origin = make_origin(url=f"redis+sentinel://{sentinel.address}/main")
+        origin.says("max-age=600", "old")
+        origin.get()
+        with redis.Redis.from_url(sentinel.replica.url) as replica:
+            until(lambda: any(value.startswith(b"WC") for value in values(replica)))
+        assert sentinel.replica.process is not None
+        sentinel.replica.process.send_signal(signal.SIGSTOP)
+        with redis.Redis.from_url(sentinel.master.url) as master:
+            master.execute_command("CLIENT KILL TYPE replica")
+        with origin.app.app_context():
+            assert origin.cache.purge("http://localhost/")
+        sentinel.master.kill()
+        sentinel.replica.process.send_signal(signal.SIGCONT)
+        origin.says("max-age=600", "new")
+        until(lambda: origin.get().headers["X-Cache"] == "hit")
+        assert origin.get().text == "new"
+
+
+def values(client: Any) -> list[bytes]:
+    """Return everything in a database."""
+    return [client.get(key) for key in client.scan_iter()]
+
+
+def until(met: Callable[[], bool]) -> None:
+    """Wait until a condition is met."""
+    deadline = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_redis_without_the_right_to_ask(make_origin: type[Origin]) -> None:
+    """A user who may not call INFO has a cache all the same."""
+    import redis
+
+    with harness.redis_server() as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.execute_command("ACL SETUSER app on >pw ~* +@all -info")
+        origin = make_origin(url=f"redis://app:pw@{server.address}/0")
+        origin.says("max-age=60")
+        assert [origin.get().headers["X-Cache"] for _ in "ab"] == ["miss", "hit"]
+
+
 def test_redis_of_one_s_own(redis_url: str) -> None:
     """A RedisCache that the app made keeps its own serializer."""
     import redis
@@ -180,7 +260,6 @@ def test_nothing_pickled(redis_url: str, make_origin: type[Origin]) -> None:
     origin.says("max-age=60", Vary="Foo", Cache_Tag="a")
     origin.get()
     with redis.Redis.from_url(redis_url) as client:
-        values: list[Any] = [client.get(key) for key in client.scan_iter()]
-    items = [value for value in values if not value.isdigit()]
+        items = [value for value in values(client) if not value.isdigit()]
     assert len(items) == 2
     assert all(value.startswith(b"WC2") for value in items)

