@@ -101,7 +101,6 @@ class Store:
         """Set the store up for an app.
 
         :raises ConfigError: for a configuration that cannot be used.
-        :raises ImportError: where there is no such provider.
         :raises SetupError: the app is set up already.
         """
         refuse_twice(app, NAME, type(self).__name__)
@@ -211,7 +210,7 @@ class Store:
     def provider(self, app: Flask) -> type[BaseStore]:
         """Return the class that ``STORE_PROVIDER`` names.
 
-        :raises ImportError: where the module or the class is not there.
+        :raises ConfigError: where it is not there, or no provider.
         """
         key = f"{Config.prefix}PROVIDER"
         given = {key: app.config[key]} if key in app.config else {}

@@ -36,13 +36,30 @@ OPTIONS = "OPTIONS"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 
+#: What the package of the same name called its providers, before 2.0.
+RENAMED = {
+    f"flask_store.providers.{old}": f"flask_store.stores.{new}"
+    for old, new in (
+        ("local.LocalProvider", "local.LocalStore"),
+        ("s3.S3Provider", "s3.S3Store"),
+        ("s3.S3GeventProvider", "s3.S3GeventStore"),
+        ("temp.TemporaryStore", "memory.MemoryStore"),
+    )
+}
+
+
 def provider_class(name: str) -> type[BaseStore]:
     """Return the class of a dotted name.
 
-    :raises ImportError: where the module or the class is not there.
-    :raises ConfigError: where it is no provider.
+    :raises ConfigError: where it is not there, or no provider.
     """
-    found = import_string(name)
+    try:
+        found = import_string(name)
+    except ImportError as error:
+        remedy = "set the dotted name of a provider's class"
+        if name in RENAMED:
+            remedy = f"it has another name; did you mean {RENAMED[name]}?"
+        raise ConfigError("STORE_PROVIDER", name, remedy) from error
     if not (isinstance(found, type) and issubclass(found, BaseStore)):
         raise ConfigError("STORE_PROVIDER", name, "set the name of a provider")
     return found
