@@ -1,4 +1,4 @@
-"""Tell the browser early what the page will need."""
+"""Push links, as ``Link`` headers and 103 Early Hints."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from .config import Config
 
 
 class Firehose:
-    """Tell the browser early what the pages of an app will need.
+    """Push links with the pages of an app.
 
     :param app: the app to set up now.
     :param connector: tracks pushed links, as a class or an instance; None tracks

@@ -1,14 +1,28 @@
 """One app's state, and the page that a request makes.
 
-A page lives through four stages, each in one place:
+Theory of operation. A page gathers links, a part of them may leave early in one 103,
+and all that fit leave with the response. It goes through these stages in this order:
 
-1. It is made by the first push or, if a 103 may be sent, before the request.
-2. Views and templates push (``_page``), hints are declared (``_hints``); a 103 leaves
-   at most once (:meth:`State.send_early`).
-3. The view has returned: links are chosen, added and remembered (``_finish``). This
-   runs before an app's ``after_request`` functions, so that caches keep the links.
-4. The response is complete, with the session's cookie: its head is cut to what
-   proxies take, and it is learned from. From here on, pushes are too late.
+========= ===================================== ======================================
+stage     it begins                             what happens, and where
+========= ===================================== ======================================
+made      with the first push, or before the    ``_page``, ``_hints``: the page is kept
+          request if a 103 may be sent          by the request that makes it
+gathering at once                               views and templates push, ``@hints``
+                                                are resolved; :meth:`State.send_early`
+                                                sends what is declared or learned
+chosen    when the view has returned, before    ``_finish.choose``: links that fit and
+          the app's ``after_request``           are new are added, so that a cache
+          functions                             keeps them, and are remembered
+complete  with the signal ``request_finished``, ``_finish.fit`` cuts the head to what
+          when the session's cookie is set      proxies accept; ``_finish.learn``
+========= ===================================== ======================================
+
+A page is ``done`` once its links are chosen: a later push is logged and left out. A
+103 leaves at most once, and only to a browser that navigates. Only links that every
+visitor may know are learned, and a page that may be personal teaches nothing. No
+failure on this way costs the page: it is logged, and the response leaves without the
+hint.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can go wrong, with the data that tells why."""
+"""The errors of this package."""
 
 from __future__ import annotations
 

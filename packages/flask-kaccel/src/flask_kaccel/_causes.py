@@ -17,7 +17,7 @@ from ._state import State
 
 
 class Problem(NamedTuple):
-    """What is wrong.
+    """Something that is wrong.
 
     :param cause: its likely cause, and what to change; may be empty.
     """

@@ -310,7 +310,7 @@ class Kaccel:
         expires: int | datetime | None = None,
         limit: int | None = None,
     ) -> AnyResponse:
-        """Tell nginx how to treat an ordinary response, and return it.
+        """Set how nginx treats an ordinary response, and return it.
 
         If nginx did not forward the request, the response stays as it is.
 

@@ -48,7 +48,7 @@ NO_LENGTH = ("Content-Length", "0")
 
 
 class Fate(Enum):
-    """What becomes of a field; the module's table has the meanings."""
+    """The fate of a field; the module's table has the meanings."""
 
     NATIVE = "native"
     CARRIED = "carried"

@@ -163,7 +163,7 @@ class Config(Settings):
 
     @property
     def sender(self) -> Backend:
-        """Who sends the files."""
+        """The server that sends the files."""
         if self.backend is not None:
             return self.backend
         return "nginx" if self.redirect_path or self.mappings else "flask"

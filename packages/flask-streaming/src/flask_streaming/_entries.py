@@ -1,4 +1,4 @@
-"""What the scripts write and return, as windows and entries (see `_scripts.py`)."""
+"""The answers of the scripts in `_scripts.py`, as windows and entries."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse(line: Any, channel: str) -> Message | None:
 
 
 class Fetched(NamedTuple):
-    """What Redis knows of some channels.
+    """The state of some channels in Redis.
 
     :param since: the number with which the epoch began; its events come after it.
     :param proven: whether the history is known to go on.

@@ -302,7 +302,7 @@ def _deliver(app: Flask, response: Response, **_: object) -> None:
 
 
 def _is_page(response: Response) -> bool:
-    """Tell an error page, whose body is an iterator too, from a stream."""
+    """Return whether a response is an error page, whose body is an iterator too."""
     known = response.content_length is not None
     return known and isinstance(response.response, ClosingIterator)
 
@@ -347,7 +347,7 @@ def _report(
     delivery: Delivery,
     error: BaseException | None,
 ) -> None:
-    """Tell the log and the signals how a stream ended."""
+    """Report to the log and the signals how a stream ended."""
     if error is not None and not isinstance(error, ClientDisconnected):
         logger.error("%s failed after %d bytes", what, delivery.bytes, exc_info=error)
         got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)

@@ -75,7 +75,7 @@ def gap(position: Position, last_event_id: str) -> Entry:
 
 @dataclass(slots=True)
 class Window:
-    """What is known of a channel: every entry of an epoch after the floor.
+    """The known part of a channel: every entry of an epoch after the floor.
 
     Readers take no lock. Entries are only appended; what forgets some of them makes a
     new window, so an index stays valid in the list that it was found in.
@@ -125,7 +125,7 @@ class Read(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """How a subscription begins.
+    """The beginning of a subscription.
 
     :param position: where the client stands, or None where it is told a gap.
     :param entries: what it missed.

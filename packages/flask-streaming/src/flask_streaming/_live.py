@@ -53,7 +53,7 @@ YEAR = 365 * 86400.0
 
 
 class Source(Protocol):
-    """What a live stream reads from."""
+    """The source that a live stream reads from."""
 
     @property
     def behind(self) -> bool:
@@ -77,7 +77,7 @@ class Source(Protocol):
 
 
 class Post(Protocol):
-    """What looks after streams, as a stream sees it."""
+    """The keeper of live streams, as a stream sees it."""
 
     def add(self, stream: LiveStream) -> None:
         """Look after a stream."""

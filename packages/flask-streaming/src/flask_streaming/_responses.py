@@ -398,7 +398,7 @@ def event_stream(
 
 
 def client_disconnected() -> bool | None:
-    """Tell whether the client of the current request left.
+    """Return whether the client of the current request left.
 
     :return: None where the server does not show its connection.
     """

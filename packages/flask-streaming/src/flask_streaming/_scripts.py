@@ -1,4 +1,4 @@
-"""What Redis does in one step, in Lua.
+"""The scripts that Redis runs, in Lua, each in one step.
 
 Each channel is a stream. An entry's id is the event's number, and its one field holds
 ``before epoch token kind``, the event's type behind ``=``, and the data, in lines.

@@ -1,4 +1,4 @@
-"""What the extension knows of one app."""
+"""The state of one app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("flask_streaming")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the extension knows of one app.
+    """The state of one app.
 
     :param redis: makes a client, in place of the URL.
     """

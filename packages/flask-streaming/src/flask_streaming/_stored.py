@@ -1,4 +1,4 @@
-"""What Redis holds for this extension, and the calls by which it is asked."""
+"""The keys of this extension in Redis, and the calls that read and write them."""
 
 from __future__ import annotations
 

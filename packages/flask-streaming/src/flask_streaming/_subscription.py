@@ -110,7 +110,7 @@ _joined: dict[str, tuple[Entry, Entry, int, bytes]] = {}
 
 
 class Gate:
-    """What one thread waits at. Opening it twice is opening it once."""
+    """A gate at which one thread waits. Opening it twice is opening it once."""
 
     def __init__(self) -> None:
         # Looked up now: gevent may have replaced it since this module was imported.
@@ -147,7 +147,7 @@ class Channel:
 
 
 class Feed(Protocol):
-    """Where a subscription's events come from: a broker, as a subscription sees it."""
+    """The source of a subscription's events: a broker, as a subscription sees it."""
 
     #: Every channel's window is of its epoch and holds all of its events up to its
     #: number, or is just being replaced; then whoever listens is told afterwards.

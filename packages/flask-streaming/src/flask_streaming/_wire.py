@@ -60,7 +60,7 @@ def descriptor(environ: Mapping[str, Any]) -> int:
 
 
 def disconnected(environ: Mapping[str, Any]) -> bool | None:
-    """Tell whether the client left; None where it cannot be known.
+    """Return whether the client left; None where it cannot be known.
 
     A client that has closed only its sending half counts as gone, as it does for
     nginx.
@@ -78,7 +78,7 @@ def disconnected(environ: Mapping[str, Any]) -> bool | None:
 
 
 def ends_by_close(environ: Mapping[str, Any]) -> bool:
-    """Tell whether the client takes an orderly close for the end of the body.
+    """Return whether the client takes an orderly close for the end of the body.
 
     HTTP/1.0 has no chunks, and uWSGI does not send any. Werkzeug's server sends none
     either where it has one thread, and its debugger ends a failed body in good order.
@@ -91,7 +91,7 @@ def ends_by_close(environ: Mapping[str, Any]) -> bool:
 
 
 def shows_failure(environ: Mapping[str, Any]) -> bool:
-    """Tell whether a body of unknown length that breaks can be told from a whole one.
+    """Return whether a client can see that a body of unknown length is cut short.
 
     Granian, which writes by itself, ends both in the same way. A connection that is
     not shown, or a Unix socket, cannot be reset.

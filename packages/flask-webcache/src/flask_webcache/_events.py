@@ -1,4 +1,4 @@
-"""What happens in the cache: counted, and told to whoever listens.
+"""The events of the cache: counted, and sent to whoever listens.
 
 Each event is a name, such as ``hit``, with a reason where there are several, such as
 ``refused`` and ``session``. Its counter is called ``refused.session``.

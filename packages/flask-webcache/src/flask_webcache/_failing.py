@@ -1,4 +1,4 @@
-"""What becomes of a backend that fails: pauses, and purges that are owed."""
+"""The handling of a backend that fails: pauses, and purges that are owed."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Kind = Literal["hit", "stale", "miss"]
 
 @dataclass(slots=True)
 class Outcome:
-    """What the cache did with a request."""
+    """The result of a request in the cache."""
 
     kind: Kind = "miss"
     #: Why the view ran (RFC 9211, section 2.2); empty if it did not.

@@ -78,7 +78,7 @@ def url_thing(key: str) -> str:
 
 @dataclass(slots=True)
 class Look:
-    """What a look into the store found for one request, and the generations then."""
+    """The result of a look into the store for one request, and the generations then."""
 
     key: str
     entry: Entry | None = None

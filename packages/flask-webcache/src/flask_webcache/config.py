@@ -23,7 +23,7 @@ _FULL = satisfies(all, "none of them empty")
 
 @settings
 class Config(Settings):
-    """How one app caches; every field is the key ``WEBCACHE_`` with its name.
+    """The configuration of one app; every field is the key ``WEBCACHE_`` with its name.
 
     :param preemptive_recache_callback: called with a
         :class:`~flask_webcache.recache.Recache` to renew a response in the background;

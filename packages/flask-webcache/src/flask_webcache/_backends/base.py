@@ -1,4 +1,4 @@
-"""What the cache asks of a backend, beside cachelib's interface."""
+"""The interface of a backend, beside cachelib's."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .fields import targeted
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a request's Cache-Control asks for (section 5.2.1)."""
+    """The directives of a request's Cache-Control (section 5.2.1)."""
 
     no_cache: bool = False
     no_store: bool = False
@@ -32,7 +32,7 @@ NO_WISHES = Wishes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a response's Cache-Control allows (section 5.2.2)."""
+    """The directives of a response's Cache-Control (section 5.2.2)."""
 
     #: How long it is fresh, in seconds, if this says so.
     lifetime: int | None

@@ -102,7 +102,7 @@ class Refusal(StrEnum):
 
 
 class Policy(NamedTuple):
-    """What a response's fields say about its storage."""
+    """The storage that a response's fields allow."""
 
     terms: Terms
     #: How long it is fresh in all, in seconds.
@@ -116,7 +116,7 @@ class Policy(NamedTuple):
 
 
 class Use(Enum):
-    """What may be done with a stored response."""
+    """The use that may be made of a stored response."""
 
     FRESH = "fresh"
     REFRESH = "refresh"

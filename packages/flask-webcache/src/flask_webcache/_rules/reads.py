@@ -149,7 +149,7 @@ NOISY = VISITOR | {EVERYTHING}
 
 
 class SessionUse(Enum):
-    """How a request used its session."""
+    """The use that a request made of its session."""
 
     NONE = "none"
     #: It was looked at, and it is empty, unchanged and without a cookie.
@@ -159,7 +159,7 @@ class SessionUse(Enum):
 
 @dataclass(slots=True)
 class Reads:
-    """What the app read of one request."""
+    """The parts of one request that the app read."""
 
     #: Variables of the WSGI environment.
     variables: set[str] = field(default_factory=set)
@@ -179,7 +179,7 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What reads mean for the storage of a response."""
+    """The meaning of reads for the storage of a response."""
 
     refusal: Refusal | None = None
     #: The read that forbids to store the response.
