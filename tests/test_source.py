@@ -67,7 +67,6 @@ UNFINISHED = [
     "test_sizes[flask_store]",
     "test_sizes[flask_webcache]",
     "test_sizes[flask_streaming]",
-    "test_theory_of_operation[flask_store]",
     "test_keywords[flask_firehose]",
     "test_docstrings[flask_store]",
 ]

@@ -478,7 +478,7 @@ def test_unusable_hook(value: object) -> None:
     """What cannot be called is refused at start-up."""
     app = Flask(__name__)
     app.config["STORE_ACCEPT"] = value
-    with pytest.raises(ConfigError, match=r"STORE_ACCEPT is .*set a function"):
+    with pytest.raises(ConfigError, match=r"STORE_ACCEPT is .*a function of a file"):
         Store(app)
 
 

@@ -77,7 +77,7 @@ class Bucket:
 
     @property
     def dialect(self) -> Dialect:
-        """How far the server keeps two saves from one name."""
+        """The care with which the server keeps two saves from one name."""
         with self._probing:
             found, first = self._dialect, self._dialect is None
             if found is None:
@@ -109,12 +109,12 @@ class Bucket:
 
     @property
     def common(self) -> dict[str, Any]:
-        """What every object is sent with, whichever it is."""
+        """The arguments that every object is sent with."""
         acl = {"ACL": self.config.s3_acl} if self.config.s3_acl else {}
         return {**acl, **self.config.s3_object_parameters}
 
     def keeps_names(self, size: int) -> bool:
-        """Tell whether the server lets only one of several saves have a name."""
+        """Return whether the server lets only one of several saves have a name."""
         return self.dialect is Dialect.ATOMIC or (
             self.dialect is Dialect.PUTS and size <= LARGEST_PUT
         )

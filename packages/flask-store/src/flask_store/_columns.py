@@ -85,7 +85,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Journal:
-    """What the transactions of a session have done."""
+    """The files that the transactions of a session have saved and replaced."""
 
     entries: list[_Entry] = field(default_factory=list)
     #: Whether the database may have been asked to commit.

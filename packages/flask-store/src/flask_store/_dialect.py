@@ -1,4 +1,4 @@
-"""How S3 servers understand ``If-None-Match: *``: each in its own way.
+"""The ways in which S3 servers understand ``If-None-Match: *``.
 
 Amazon's keeps the promise that of all writes with it one wins. Some keep it for single
 writes only, some answer two at once, some ignore the header, and some refuse it.
@@ -20,7 +20,7 @@ WRITERS = 8
 
 
 class Dialect(enum.Enum):
-    """How far a server can be relied on to keep a name for one object."""
+    """The degrees to which a server keeps a name for one object."""
 
     #: One writer wins, of single writes and of multipart uploads.
     ATOMIC = "honoured"
@@ -93,7 +93,7 @@ def _won(write: Callable[[], object]) -> bool:
 def _parts_lose(
     client: Any, bucket: str, prefix: str, arguments: Mapping[str, Any]
 ) -> bool:
-    """Tell whether a multipart upload leaves an object alone that is there."""
+    """Return whether a multipart upload leaves an object alone that is there."""
     with _hidden_key(client, bucket, prefix) as key:
         where: dict[str, Any] = {"Bucket": bucket, "Key": key}
         client.put_object(**where, **arguments)

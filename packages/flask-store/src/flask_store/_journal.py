@@ -89,7 +89,7 @@ class Journal:
 
     @property
     def folder(self) -> Path:
-        """Where the files of the jobs are."""
+        """The folder with the files of the jobs."""
         return self.spool_path / self.target.folder
 
     def spool(self, label: str) -> Spool:

@@ -90,3 +90,13 @@ def from_headers(
         },
     }
     return Attributes.of(name, _attributes.usable(record))
+
+
+def from_head(name: str, head: Mapping[str, Any]) -> Attributes:
+    """Return the attributes of an object as boto3 tells of it."""
+    headers = {
+        "Content-Type": head.get("ContentType"),
+        "Content-Disposition": head.get("ContentDisposition"),
+        "Cache-Control": head.get("CacheControl"),
+    }
+    return from_headers(name, headers, head["Metadata"])

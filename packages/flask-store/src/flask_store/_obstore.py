@@ -1,4 +1,4 @@
-"""What obstore is told for a provider, and what its answers mean.
+"""Calls of obstore for a provider, and the meaning of its answers.
 
 obstore's threads do not survive a fork, and a request of the child would wait for ever.
 So a process that was forked after its parent had used obstore is told instead.

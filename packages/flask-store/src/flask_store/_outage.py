@@ -1,4 +1,4 @@
-"""What a log is told of work that fails again and again, until it works.
+"""Few lines in the log for work that fails again and again until it works.
 
 A line per attempt of each of a thousand uploads would bury all else. An outage begins
 with the first thing that fails and ends when none that failed is left. It is told when

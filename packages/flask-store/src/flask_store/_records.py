@@ -1,4 +1,4 @@
-"""Where the local disk keeps a file's record: with the file, never in its way.
+"""The record of a file on the local disk, kept with the file and never in its way.
 
 The record is one extended attribute, written to the file while it has no name yet and
 before it is handed to the disk. So the bytes and the record appear together, ``link``

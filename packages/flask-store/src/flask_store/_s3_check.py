@@ -1,4 +1,4 @@
-"""What ``flask store check`` tries at S3, and what it says of each request.
+"""The requests that ``flask store check`` tries at S3, with what each one needs.
 
 Saves need little, other operations more, and policies ask for headers. So each request
 is tried as the store makes it, and one that fails is told with the permission that it

@@ -45,11 +45,11 @@ class ObjectReader(io.RawIOBase):
         return self._body
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can be read from anywhere."""
+        """Return True: it can be read from anywhere."""
         return True
 
     def tell(self) -> int:

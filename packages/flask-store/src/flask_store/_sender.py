@@ -38,7 +38,7 @@ logger: logging.Logger = logging.getLogger("flask_store")
 
 
 class Destination(Protocol):
-    """Where uploads go; a provider is one."""
+    """The provider, to the sender of its uploads."""
 
     def send_job(self, job: Job, body: IO[bytes], /) -> None:
         """Send an upload to its target, where nothing else has its key."""
@@ -50,7 +50,7 @@ class Destination(Protocol):
         """Return whether an error may pass by itself."""
 
     def tell(self, job: Job, error: Exception | None, /) -> None:
-        """Tell the app how a job has ended."""
+        """Send the app a signal that a job has ended."""
 
 
 class Sender:

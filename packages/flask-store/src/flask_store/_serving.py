@@ -1,4 +1,4 @@
-"""How stored files are sent: uploads are not to be trusted."""
+"""The headers and signatures of files that are sent: uploads are not to be trusted."""
 
 from __future__ import annotations
 

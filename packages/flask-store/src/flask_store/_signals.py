@@ -1,4 +1,4 @@
-"""What tells how an upload in the background ended; the sender is the app."""
+"""Signals at the end of an upload in the background; their sender is the app."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _libc() -> object:
 
 
 class Raw(io.FileIO):
-    """Tell of a full disk by an error of ours, wherever the buffer is flushed."""
+    """A file that reports a full disk by our error, wherever its buffer is flushed."""
 
     def __init__(self, descriptor: int, label: str) -> None:
         # Left open for Spool to close, as FileIO warns when a request drops it.

@@ -1,17 +1,42 @@
-"""What is to be saved, whichever way it came, and what it is to carry.
+"""An upload, from the request to its name.
 
-A store takes an upload with :meth:`Upload.of`, copies its bytes, and calls
-:meth:`Upload.accepted` once when they are complete and before it gives the file a name:
-that makes and compares checksums, runs the accept hooks, and settles the attributes.
-:meth:`Upload.attributes` then returns them for the name that the file gets.
+The rule: a file gets its name last. Before that nobody sees any of it, and whatever
+ends the save, an error, a hook or a kill, leaves nothing that has a name.
+
+=====  ========================================  =======================================
+step   by whom                                   a failure there
+=====  ========================================  =======================================
+take   :meth:`Upload.of`: the stream, a clean    ``NoFileError``, ``InvalidNameError``,
+       name and the options                      ``InvalidAttributeError``; nothing read
+copy   :meth:`Upload.copy_to`: to an unnamed     the source's error, such as
+       file, to memory, or not at all where the  ``DisconnectedError``; or the target's,
+       bytes already are where they belong       such as a full disk
+check  :meth:`Upload.accepted`, once: checksums  ``DigestError``, or what the hook
+       are compared, hooks see the whole file    raises
+keep   the store: attributes are written, bytes  ``BackendError``
+       made durable
+name   the store: the kernel or S3 itself gives  a taken name becomes unique, and is
+       the name, if it is free                   tried again
+=====  ========================================  =======================================
+
+An error of the source is told from one of the target, as the one is the client's and
+the other the operator's. A stream that can be read again is read from its start,
+whatever the app has read of it; one that cannot, such as a raw body, is read once, and
+kept in a temporary file where the store needs it again.
+
+In a store in the background the name comes before the bytes are in the bucket. The
+save ends in the journal then, and what follows is told in ``_journal.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import io
 import os
+import tempfile
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -37,6 +62,8 @@ from .exceptions import StoreError
 
 
 CHUNK = 64 * 1024
+#: A raw body up to this size is kept in memory.
+IN_MEMORY = 1024 * 1024
 #: From here on, data that Werkzeug received has a file descriptor.
 LARGE = 512 * 1024
 
@@ -228,3 +255,14 @@ def _send(stream: IO[bytes], target: IO[bytes], size: int) -> int:
         return 0
     target.seek(0, os.SEEK_END)
     return offset
+
+
+@contextlib.contextmanager
+def rereadable(upload: Upload) -> Iterator[tuple[IO[bytes], int]]:
+    """Give a stream that can be read again, and its size; a raw body is spooled."""
+    if upload.seekable:
+        yield upload.stream, upload.size()
+    else:
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
+            size = upload.copy_to(spool)
+            yield spool, size

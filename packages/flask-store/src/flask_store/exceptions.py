@@ -1,4 +1,4 @@
-"""What goes wrong, as exceptions that carry the facts."""
+"""The errors of this package, with the data that tells why."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class FileWrapper:
 
     @property
     def attributes(self) -> Attributes:
-        """What the file carries: type, download name, metadata, checksum and more."""
+        """The file's type, download name, metadata, checksum and more."""
         return self.known_attributes or self.provider.attributes(self.name)
 
     @property
@@ -79,7 +79,7 @@ class FileWrapper:
 
     @property
     def download_name(self) -> str:
-        """What a download is called: the name that the client gave the file."""
+        """The name of a download: the one that the client gave the file."""
         return self.attributes.download_name
 
     def relative_path(self) -> str:
@@ -113,7 +113,7 @@ class FileWrapper:
         return self.provider.open(self.name)
 
     def exists(self) -> bool:
-        """Tell whether the file is there."""
+        """Return whether the file is there."""
         return self.provider.exists(self.name)
 
     def delete(self) -> None:

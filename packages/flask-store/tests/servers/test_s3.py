@@ -437,7 +437,7 @@ def test_delete_prefix_of_many(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More files than one request may name are deleted, and no others."""
-    monkeypatch.setattr("flask_store.stores.s3.LARGEST_PAGE", 10)
+    monkeypatch.setattr("flask_store.stores._listings.LARGEST_PAGE", 10)
     store = make(config)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: store.save(io.BytesIO(b""), f"a/{n}"), range(25)))

@@ -253,7 +253,7 @@ class Background(BaseStore):
         return self.sender.attempt(job_id, early=True)
 
     def tell(self, job: Job, error: Exception | None) -> None:
-        """Tell the app how a job has ended."""
+        """Send the app a signal that a job has ended."""
         if self.on_end is not None:
             self.on_end(FileWrapper(self.within(None), job.name, job.size), error)
 

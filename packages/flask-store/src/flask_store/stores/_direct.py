@@ -33,7 +33,7 @@ INCOMING = ".incoming"
 
 @dataclass(frozen=True, slots=True)
 class DirectUpload:
-    """What a browser's form needs to upload one file to S3 itself.
+    """A form by which a browser uploads one file to S3 itself.
 
     :param url: where the form goes, by POST as ``multipart/form-data``.
     :param fields: its hidden fields, before the field ``file``.

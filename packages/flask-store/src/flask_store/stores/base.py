@@ -1,14 +1,12 @@
-"""What every provider has in common."""
+"""The base class of all providers."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import time
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterator
-from collections.abc import Sequence
 from datetime import datetime
 from typing import IO
 from typing import TYPE_CHECKING
@@ -17,13 +15,10 @@ from typing import ClassVar
 from typing import Self
 from typing import Unpack
 from typing import cast
-from urllib.parse import quote
-from urllib.parse import urlencode
 
 from .. import _names
 from .._attributes import Attributes
 from .._attributes import SaveOptions
-from .._attributes import check_download_name
 from .._listing import LARGEST_PAGE
 from .._listing import Page
 from .._listing import check_limit
@@ -32,14 +27,13 @@ from .._listing import rolled_up
 from .._request import body_of
 from .._request import content_digest
 from .._request import is_body
-from .._request import mount_point
-from .._serving import UrlSigner
 from .._upload import Upload
 from ..config import Config
-from ..exceptions import ConfigError
 from ..exceptions import NotFoundError
 from ..exceptions import StoreError
 from ..file_wrapper import FileWrapper
+from ._addresses import Addresses
+from ._work import Work
 
 
 if TYPE_CHECKING:
@@ -47,11 +41,10 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from .._accept import Accept
-    from .._jobs import Job
     from .._tus.endpoint import Place
 
 
-class BaseStore:
+class BaseStore(Addresses, Work):
     """Base class of all providers, which implement what raises here.
 
     Names are relative to ``destination``; the files that come back know their path in
@@ -65,8 +58,6 @@ class BaseStore:
     register_route: ClassVar[bool] = False
     #: Whether uploads can be received where the provider keeps them: :meth:`spool`.
     can_spool: ClassVar[bool] = False
-    #: Whether it has work to do after the answer: :meth:`start`.
-    background: ClassVar[bool] = False
     #: The keys without which the provider cannot work.
     REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ()
     #: Further keys of the provider's own; it finds them in ``config.other``.
@@ -77,10 +68,6 @@ class BaseStore:
     ) -> None:
         self.config = config or Config()
         self.destination = _names.check(destination) if destination else ""
-        #: Told of the end of work in the background: the file, and the error or None.
-        self.on_end: Callable[[FileWrapper, Exception | None], None] | None = None
-        #: Takes the store and the id of each upload that waits, in the app's own queue.
-        self.enqueue: Callable[[str, str], object] | None = None
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
@@ -133,7 +120,7 @@ class BaseStore:
         raise NotImplementedError
 
     def exists(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Return whether a file is there."""
         raise NotImplementedError
 
     def delete(self, name: str) -> None:
@@ -184,34 +171,6 @@ class BaseStore:
         :raises StoreError: where the provider has no place for them.
         """
         raise StoreError(f"{type(self).__name__} cannot receive uploads that resume")
-
-    def start(self) -> None:
-        """Start the work in the background in this process, where ``background``."""
-
-    def stop(self) -> None:
-        """Stop that work in this process; what is left of it is kept."""
-
-    def pending(self) -> Sequence[Job]:
-        """Return the uploads that are acknowledged and wait to be sent."""
-        return ()
-
-    def deliver(self, job_id: str) -> float | None:
-        """Try to send one of them now.
-
-        :return: the Unix time at which to try again, or None where it has ended.
-        """
-        raise NotImplementedError
-
-    def retry(self, job_id: str) -> bool:  # noqa: ARG002
-        """Let a failed one be sent again; return whether there is such a job."""
-        return False
-
-    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002
-        """Wait until what this process has saved is sent; return whether it is.
-
-        :param timeout: seconds, or None to wait for ever.
-        """
-        return True
 
     def check(self, *, clean: bool = False) -> Generator[str]:  # noqa: ARG002
         """Try out what saving needs, and yield what there is to say.
@@ -307,54 +266,6 @@ class BaseStore:
         name = _names.clean(filename)
         return _names.unique(name) if self.exists(name) else name
 
-    def url(
-        self,
-        name: str,
-        expires: float | None = None,
-        *,
-        download_name: str | None = None,
-    ) -> str:
-        """Return a file's URL, or one that is signed.
-
-        :param expires: the seconds that a signed one works.
-        :param download_name: download the file under this name; only signed URLs can.
-        :raises InvalidAttributeError: for a name that no download can have.
-        """
-        chosen = check_download_name(expires, download_name)
-        if expires is None:
-            return self.absolute_url(name)
-        ends = int(time.time() + expires)
-        signature = self.signer.sign(self.full_name(name), ends, chosen)
-        query = {"expires": ends, "signature": signature}
-        query |= {"download_name": chosen} if chosen else {}
-        return f"{self.absolute_url(name)}?{urlencode(query)}"
-
-    def absolute_url(self, name: str) -> str:
-        """Return a file's URL with ``STORE_DOMAIN``, if there is one.
-
-        Without it, it starts with where the app is mounted, as :meth:`relative_url`.
-        """
-        if not self.config.domain:
-            return self.relative_url(name)
-        return self.config.domain + self._own_url(name)
-
-    def relative_url(self, name: str) -> str:
-        """Return a file's URL without a domain.
-
-        It starts with where the app is mounted: in a request with the path that the
-        server says, elsewhere with ``APPLICATION_ROOT``.
-        """
-        mounted = mount_point() if self.register_route else ""
-        return quote(mounted) + self._own_url(name)
-
-    def _own_url(self, name: str) -> str:
-        return self.url_join(self.config.url_prefix, self.full_name(name))
-
-    def url_join(self, *parts: str) -> str:
-        """Join parts of a URL's path; what may not stand there is quoted."""
-        joined = "/".join(part.strip("/") for part in parts if part.strip("/"))
-        return f"/{quote(joined)}"
-
     def full_name(self, name: str) -> str:
         """Return a name as the root of the store sees it.
 
@@ -366,13 +277,6 @@ class BaseStore:
     def servable(self, name: str) -> str | BinaryIO:
         """Return what the app's route sends: a path on disk, or an open file."""
         return self.open(name)
-
-    @property
-    def signer(self) -> UrlSigner:
-        """What signs URLs, with the app's secret key."""
-        if not self.config.signing_keys:
-            raise ConfigError("SECRET_KEY", None, "set it; signed URLs require it")
-        return UrlSigner(self.config.signing_keys, self.config.store)
 
     def place(
         self,

@@ -11,14 +11,12 @@ import uuid
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterator
-from datetime import UTC
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import BinaryIO
 from typing import Unpack
-from typing import overload
 
 from .. import _names
 from .._attributes import Attributes
@@ -29,9 +27,7 @@ from .._records import forget
 from .._records import orphans
 from .._records import read
 from .._records import write
-from .._spool import ABSENT
 from .._spool import HIDDEN_PREFIX
-from .._spool import NO_LINKS
 from .._spool import Spool
 from .._spool import leftovers
 from .._spool import make_folder
@@ -43,6 +39,12 @@ from ..exceptions import ConfigError
 from ..exceptions import InvalidNameError
 from ..exceptions import NotFoundError
 from ..file_wrapper import FileWrapper
+from ._disk import OtherFileSystemError
+from ._disk import link as link_to
+from ._disk import obstacle
+from ._disk import size_of
+from ._disk import time_of
+from ._disk import walk
 from .base import BaseStore
 
 
@@ -96,8 +98,8 @@ class LocalStore(BaseStore):
         upload = self.receive(file, name, options)
         received = upload.stream
         if isinstance(received, Spool) and not received.linked:
-            upload = upload.accepted(received, _size(received))
-            with contextlib.suppress(_OtherFileSystemError):
+            upload = upload.accepted(received, size_of(received))
+            with contextlib.suppress(OtherFileSystemError):
                 return self._name(received, upload)
         with system_failing_as("save", upload.name):
             folder = self._target(self.full_name(upload.name)).rpartition("/")[0]
@@ -139,7 +141,7 @@ class LocalStore(BaseStore):
         with system_failing_as("save", upload.name):
             full = self.place(upload.name, link)
             self._sync(full)
-            return self.saved(full, _size(spool))
+            return self.saved(full, size_of(spool))
 
     def _in_folder(self, link: Callable[[str], bool], path: str) -> bool:
         """Give a file its name, in a folder that is made where it is not there."""
@@ -154,7 +156,7 @@ class LocalStore(BaseStore):
                     make_folder(Path(path).parent, durable=self.config.fsync)
             except OSError as error:
                 if error.errno == errno.EXDEV:
-                    raise _OtherFileSystemError from error
+                    raise OtherFileSystemError from error
                 raise
         raise AssertionError  # pragma: no cover
 
@@ -169,7 +171,7 @@ class LocalStore(BaseStore):
             return self._found(name).open("rb")
 
     def exists(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Return whether a file is there."""
         try:
             self._stat(name)
         except NotFoundError:
@@ -206,13 +208,15 @@ class LocalStore(BaseStore):
             # What it has is kept: until it has the new name, the old one counts.
             record = kept | attributes.moved(known, full).record(full)
             if record != kept and not write(source, dump(record)):
-                raise _OtherFileSystemError
-            return self._in_folder(functools.partial(_link, source), self._target(full))
+                raise OtherFileSystemError
+            return self._in_folder(
+                functools.partial(link_to, source), self._target(full)
+            )
 
         with system_failing_as("move", name):
             try:
                 full = self.place(target, link)
-            except _OtherFileSystemError:
+            except OtherFileSystemError:
                 return super().move(name, to)
             self._sync(full)
             try:
@@ -230,7 +234,7 @@ class LocalStore(BaseStore):
 
     def modified(self, name: str) -> datetime:
         """Return when a file was written."""
-        return _time(self._stat(name))
+        return time_of(self._stat(name))
 
     def attributes(self, name: str) -> Attributes:
         """Return what a file carries."""
@@ -241,8 +245,8 @@ class LocalStore(BaseStore):
         """Yield the files whose names start with a prefix, sorted by their names."""
         above, start = self._start(prefix)
         root = self.within(None)
-        for name, found in _walk(self._top(above), above, start):
-            yield FileWrapper(root, name, found.st_size, _time(found))
+        for name, found in walk(self._top(above), above, start):
+            yield FileWrapper(root, name, found.st_size, time_of(found))
 
     def _start(self, prefix: str) -> tuple[str, str]:
         """Return what all names of a listing begin with: their folder, and more."""
@@ -254,7 +258,7 @@ class LocalStore(BaseStore):
 
     def _top(self, above: str) -> Path | None:
         """Return the folder of a listing, unless a link leads out of the store."""
-        return None if self._obstacle(above) else self.root / above
+        return None if obstacle(self.root, above) else self.root / above
 
     def _entries(
         self, start: str, delimiter: str | None, after: str
@@ -264,13 +268,13 @@ class LocalStore(BaseStore):
             return
         root = self.within(None)
         above, start = root._start(start)
-        for name, found in _walk(
+        for name, found in walk(
             root._top(above), above, start, after, shallow=delimiter is not None
         ):
             if found is None:
                 yield name
             else:
-                yield FileWrapper(root, name, found.st_size, _time(found))
+                yield FileWrapper(root, name, found.st_size, time_of(found))
 
     def join(self, *parts: str) -> str:
         """Return a file's absolute path on disk."""
@@ -283,7 +287,7 @@ class LocalStore(BaseStore):
         return self.join(name)
 
     def check(self, *, clean: bool = False) -> Generator[str]:
-        """Tell whether files can be saved, and what killed processes left."""
+        """Try to save a file, and find what killed processes left."""
         with system_failing_as("save", "a file in STORE_PATH"):
             with self._open_spool(str(self.root), "a file in STORE_PATH") as spool:
                 probe = self.root / f"{HIDDEN_PREFIX}{uuid.uuid4().hex}"
@@ -316,8 +320,8 @@ class LocalStore(BaseStore):
 
         :raises InvalidNameError: where what should be a folder is something else.
         """
-        if obstacle := self._obstacle(full):
-            reason = f"{obstacle!r} is there already, and is no folder"
+        if part := obstacle(self.root, full):
+            reason = f"{part!r} is there already, and is no folder"
             raise InvalidNameError(full, reason)
         # A save is short, and a Path takes as long to build as the kernel to link.
         return f"{self.root}/{full}"
@@ -328,107 +332,9 @@ class LocalStore(BaseStore):
         :raises NotFoundError: where a folder on the way is none of the store.
         """
         full = self.full_name(name)
-        if self._obstacle(full):
+        if obstacle(self.root, full):
             raise NotFoundError(name)
         return self.root / full
 
-    def _obstacle(self, full: str) -> str | None:
-        """Return the first part on the way to a file that is there and no folder.
-
-        A symbolic link to a folder is none: it may lead anywhere.
-        """
-        end = full.find("/")
-        while end >= 0:
-            folder = full[:end]
-            try:
-                found = os.lstat(f"{self.root}/{folder}")
-            except OSError:
-                # What comes of it tells more than this.
-                return None
-            if not stat.S_ISDIR(found.st_mode):
-                return folder
-            end = full.find("/", end + 1)
-        return None
-
     def _path(self, name: str) -> Path:
         return self.root / self.full_name(name)
-
-
-class _OtherFileSystemError(Exception):
-    """The spool is not where the file is to be."""
-
-
-@overload
-def _walk(
-    folder: Path | None, above: str, start: str
-) -> Iterator[tuple[str, os.stat_result]]: ...
-@overload
-def _walk(
-    folder: Path | None, above: str, start: str, after: str, *, shallow: bool
-) -> Iterator[tuple[str, os.stat_result | None]]: ...
-def _walk(
-    folder: Path | None,
-    above: str,
-    start: str,
-    after: str = "",
-    *,
-    shallow: bool = False,
-) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Yield files in the order of their whole names, as S3 does.
-
-    :param folder: the folder, or None for nothing.
-    :param above: the folder's name in the store, with its slash.
-    :param start: what names begin with.
-    :param after: yield only what comes after this entry.
-    :param shallow: yield a folder that holds files, instead of these.
-    """
-    for name, entry in _sorted_entries(folder) if folder else ():
-        full = above + name
-        inside = name.endswith("/") and not shallow and after.startswith(full)
-        if full <= after and not inside:
-            continue
-        if not name.endswith("/"):
-            if full.startswith(start) and entry.is_file(follow_symlinks=False):
-                # Somebody may have deleted it since.
-                with contextlib.suppress(FileNotFoundError):
-                    yield full, entry.stat()
-        elif shallow and full.startswith(start):
-            if any(True for _ in _walk(Path(entry.path), full, full)):
-                yield full, None
-        elif full.startswith(start) or start.startswith(full):
-            yield from _walk(Path(entry.path), full, start, after, shallow=shallow)
-
-
-def _sorted_entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
-    try:
-        with os.scandir(folder) as entries:
-            found = [
-                (entry.name + "/" * entry.is_dir(follow_symlinks=False), entry)
-                for entry in entries
-                if not entry.name.startswith(".")
-            ]
-    except ABSENT:
-        return []
-    return sorted(found, key=lambda pair: pair[0])
-
-
-def _link(source: str, path: str) -> bool:
-    """Give a file a second name; return whether the name was free."""
-    try:
-        os.link(source, path, follow_symlinks=False)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno in NO_LINKS:
-            raise _OtherFileSystemError from error
-        raise
-    return True
-
-
-def _size(spool: Spool) -> int:
-    spool.flush()
-    return os.fstat(spool.fileno()).st_size
-
-
-def _time(found: os.stat_result) -> datetime:
-    return datetime.fromtimestamp(found.st_mtime, UTC)

@@ -86,7 +86,7 @@ class MemoryStore(BaseStore):
         return io.BytesIO(self._find(name).data)
 
     def exists(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Return whether a file is there."""
         return self.full_name(name) in self._blobs
 
     def delete(self, name: str) -> None:

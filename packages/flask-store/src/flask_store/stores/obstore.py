@@ -37,6 +37,7 @@ from .._obstore import from_fields
 from .._obstore import run
 from .._obstore import to_fields
 from .._upload import Upload
+from .._upload import rereadable
 from ..config import MIB
 from ..config import Config
 from ..exceptions import BackendError
@@ -44,7 +45,6 @@ from ..exceptions import ConfigError
 from ..exceptions import NotFoundError
 from ..file_wrapper import FileWrapper
 from .base import BaseStore
-from .s3 import rereadable
 
 
 if TYPE_CHECKING:

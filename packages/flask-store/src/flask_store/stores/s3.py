@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import io
-import itertools
-import tempfile
 import uuid
 from collections.abc import Generator
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
 from datetime import datetime
 from typing import IO
 from typing import TYPE_CHECKING
@@ -31,11 +25,8 @@ from .._bucket import Bucket
 from .._dialect import Dialect
 from .._jobs import Job
 from .._jobs import Target
-from .._listing import LARGEST_PAGE
-from .._listing import Page
-from .._listing import check_limit
 from .._object_headers import content_disposition
-from .._object_headers import from_headers
+from .._object_headers import from_head
 from .._s3_check import check
 from .._s3_errors import failing_as
 from .._s3_errors import is_transient
@@ -44,7 +35,7 @@ from .._server_copy import Source
 from .._tus.s3 import S3Place
 from .._tus.s3 import StoredPart
 from .._upload import Upload
-from ..config import MIB
+from .._upload import rereadable
 from ..config import Config
 from ..exceptions import BackendError
 from ..exceptions import MissingDependencyError
@@ -56,6 +47,7 @@ from ._direct import READ_SIZE
 from ._direct import WEEK
 from ._direct import DirectUpload as DirectUpload
 from ._direct import DirectUploads
+from ._listings import Listings
 from .base import BaseStore
 
 
@@ -65,7 +57,7 @@ if TYPE_CHECKING:
     from .._tus.endpoint import Place
 
 
-class S3Store(DirectUploads):
+class S3Store(Listings, DirectUploads):
     """Save files in a bucket; ``STORE_PATH`` is what all keys start with."""
 
     REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ("STORE_S3_BUCKET",)
@@ -152,7 +144,7 @@ class S3Store(DirectUploads):
     def copy(self, name: str, to: str) -> FileWrapper:
         """Let S3 copy a file, with what it carries; no byte passes through here."""
         head = self._head(name)
-        attributes = _attributes_of(name, head)
+        attributes = from_head(name, head)
         source = Source(self.join(name), head["ETag"], head["ContentLength"])
         with failing_as("copy", name):
             # In parts, which alone can be told to overwrite nothing.
@@ -174,39 +166,8 @@ class S3Store(DirectUploads):
             full = self.place(target, create, always_unique=not condition)
         return self.saved(full, source.size)
 
-    def delete_prefix(self, prefix: str = "") -> int:
-        """Delete all files whose names start with a prefix, a thousand at a time."""
-        self._check_bounded(prefix)
-        files, count = self.list(prefix), 0
-        while batch := [*itertools.islice(files, LARGEST_PAGE)]:
-            with failing_as("delete", prefix):
-                self.bucket.delete([self.key(file.name) for file in batch])
-            count += len(batch)
-        return count
-
-    def page(
-        self,
-        prefix: str = "",
-        *,
-        delimiter: str | None = "/",
-        limit: int = LARGEST_PAGE,
-        after: str | None = None,
-    ) -> Page:
-        """Return a page of a listing; S3 itself finds it."""
-        check_limit(limit)
-        start = f"{self.destination}/{prefix}" if self.destination else prefix
-        below = self.key(f"{self.destination}/" if self.destination else "")
-        with failing_as("list", prefix):
-            found = self.bucket.list_page(self.key(start), delimiter, limit, after)
-        folders = [it["Prefix"] for it in found.get("CommonPrefixes", ())]
-        return Page(
-            list(self._files(found.get("Contents", ()))),
-            [it.removeprefix(below) for it in folders if not _is_hidden(it, below)],
-            found.get("NextContinuationToken"),
-        )
-
     def exists(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Return whether a file is there."""
         with failing_as("find", name):
             return self.bucket.head(self.join(name)) is not None
 
@@ -227,21 +188,7 @@ class S3Store(DirectUploads):
 
     def attributes(self, name: str) -> Attributes:
         """Return what a file carries."""
-        return _attributes_of(name, self._head(name))
-
-    def list(self, prefix: str = "") -> Iterator[FileWrapper]:
-        """Yield the files whose names start with a prefix, sorted by their names."""
-        start = f"{self.destination}/{prefix}" if self.destination else prefix
-        with failing_as("list", prefix):
-            yield from self._files(self.bucket.list(self.key(start)))
-
-    def _files(self, entries: Iterable[Mapping[str, Any]]) -> Iterator[FileWrapper]:
-        above, root = self.key(""), self.within(None)
-        for entry in entries:
-            if not _is_hidden(entry["Key"], above):
-                name = entry["Key"].removeprefix(above)
-                if _names.is_valid(name):
-                    yield FileWrapper(root, name, entry["Size"], entry["LastModified"])
+        return from_head(name, self._head(name))
 
     def join(self, *parts: str) -> str:
         """Return a file's key."""
@@ -368,33 +315,7 @@ class S3GeventStore(Background, S3Store):
         return isinstance(error, BackendError) and is_transient(error)
 
 
-def _is_hidden(key: str, above: str) -> bool:
-    """Return whether no file can have the name that a key stands for."""
-    parts = key.removeprefix(above).removesuffix("/").split("/")
-    return any(part[:1] in {"", "."} for part in parts)
-
-
-def _attributes_of(name: str, head: Mapping[str, Any]) -> Attributes:
-    headers = {
-        "Content-Type": head.get("ContentType"),
-        "Content-Disposition": head.get("ContentDisposition"),
-        "Cache-Control": head.get("CacheControl"),
-    }
-    return from_headers(name, headers, head["Metadata"])
-
-
 def require(package: str, extra: str) -> None:
     """Check that a package is there, without the time to import it."""
     if importlib.util.find_spec(package) is None:
         raise MissingDependencyError(package, extra)
-
-
-@contextlib.contextmanager
-def rereadable(upload: Upload) -> Iterator[tuple[IO[bytes], int]]:
-    """Give a stream that can be read again, and its size; a raw body is spooled."""
-    if upload.seekable:
-        yield upload.stream, upload.size()
-    else:
-        with tempfile.SpooledTemporaryFile(MIB) as spool:
-            size = upload.copy_to(spool)
-            yield spool, size
