@@ -130,6 +130,24 @@ def lowest(session: nox.Session, package: str) -> None:
 
 
 @nox.session
+@nox.parametrize("package", PACKAGES)
+def upcoming(session: nox.Session, package: str) -> None:
+    """Run a package's own tests on the main branches of Flask and Werkzeug.
+
+    With ``UPCOMING=pre``, on their newest releases, pre-releases included.
+    """
+    with built(session, package) as (wheel, sdist):
+        session.install(str(wheel), *group("package-tests"))
+        if os.environ.get("UPCOMING") == "pre":
+            session.install("--pre", "-U", "flask", "werkzeug")
+        else:
+            for name in ("werkzeug", "flask"):
+                archive = f"https://github.com/pallets/{name}/archive/main.tar.gz"
+                session.install(f"{name} @ {archive}")
+        run_own_tests(session, sdist)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install(*group("lint"))
