@@ -62,11 +62,9 @@ UNFINISHED = [
     "test_one_way_to_the_state[flask_webcache]",
     "test_errors_have_equal_sources",
     "test_no_private_names_of_others[flask_webcache]",
-    "test_no_changing_names_of_flask[flask_streaming]",
     "test_sizes[flask_kaccel]",
     "test_sizes[flask_store]",
     "test_sizes[flask_webcache]",
-    "test_sizes[flask_streaming]",
     "test_keywords[flask_firehose]",
     "test_docstrings[flask_store]",
 ]

@@ -33,14 +33,24 @@ Make: TypeAlias = Callable[..., Broker]
 
 
 @pytest.fixture(params=["memory", "redis"])
-def make(request: pytest.FixtureRequest) -> Make:
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Make one of the two brokers, with settings."""
     if request.param == "memory":
-        return lambda **values: MemoryBroker(Config(**values))
+        yield lambda **values: MemoryBroker(Config(**values))
+        return
     pytest.importorskip("redis")
     pytest.importorskip("harness")
     url = request.getfixturevalue("redis_url")
-    return lambda **values: RedisBroker(Config(redis_url=url, **values))
+    made: list[RedisBroker] = []
+
+    def make_one(**values: Any) -> RedisBroker:
+        made.append(RedisBroker(Config(redis_url=url, **values)))
+        return made[-1]
+
+    yield make_one
+    # The garbage collector may find a socket before the connection that closes it.
+    for broker in made:
+        broker._stored._redis.close()
 
 
 @pytest.fixture

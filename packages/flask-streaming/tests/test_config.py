@@ -42,6 +42,25 @@ def test_values_are_read() -> None:
     assert config == Config(history=5)
 
 
+def test_misspelt_key() -> None:
+    """A key that is nearly one of ours is refused, and one that is not is allowed."""
+    app = Flask(__name__)
+    app.config["STREAMING_REDIS_TIMEOUTS"] = 5
+    with pytest.raises(ConfigError, match="did you mean STREAMING_REDIS_TIMEOUT"):
+        Streaming(app)
+    Streaming(app, ignore_keys=["STREAMING_REDIS_TIMEOUTS"])
+
+
+def test_command() -> None:
+    """`flask streaming config` prints what is in force, without a password."""
+    app = Flask(__name__)
+    app.config["STREAMING_REDIS_URL"] = "redis://:secret@localhost"
+    Streaming(app)
+    output = app.test_cli_runner().invoke(args=["streaming", "config"]).output
+    assert "* STREAMING_REDIS_URL = 'redis://***@localhost'\n" in output
+    assert "  STREAMING_HISTORY = 1000\n" in output
+
+
 def test_password_is_not_shown() -> None:
     """A URL with a password does not get into the log."""
     app = Flask(__name__)

@@ -24,7 +24,6 @@ from flask.testing import FlaskClient
 from flask_streaming import ClientDisconnected
 from flask_streaming import Streaming
 from flask_streaming import _delivery as delivery
-from flask_streaming import _extension as extension
 from flask_streaming import _pump as pump
 from flask_streaming import _wire as wire
 from flask_streaming import client_disconnected
@@ -217,20 +216,6 @@ def test_body_that_is_none(app: Flask, client: FlaskClient, record: Recorder) ->
 
     assert client.get("/").status_code == 500
     assert record.names()[-2:] == ["request", "app"]
-
-
-def test_one_context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flask from 3.2 has one context for the app and the request."""
-    steps: list[Any] = []
-    context = SimpleNamespace(
-        request=None, push=lambda: steps.append("push"), pop=steps.append
-    )
-    monkeypatch.setattr(
-        extension, "_current", lambda proxy: {} if proxy is session else context
-    )
-    with app.test_request_context():
-        extension._hold_context()(None)
-    assert steps == ["push", None]
 
 
 def test_wrapped_stream_keeps_the_context(

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from flask_streaming.config import Config
+
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -50,6 +52,11 @@ def test_samples(client: FlaskClient, path: str, start: bytes) -> None:
     with client.get(path) as response:
         first: Any = next(iter(response.response))
         assert first.startswith(start)
+
+
+def test_configuration_table() -> None:
+    """The table is made from the keys."""
+    assert Config.table() in README.read_text()
 
 
 def test_events(client: FlaskClient) -> None:

@@ -1,19 +1,19 @@
 """Stream enormous or endless answers with constant memory."""
 
 from ._chunks import buffered
+from ._event_stream import event_stream
 from ._events import ServerSentEvent
 from ._extension import Streaming
-from ._extension import stream_finished
 from ._responses import client_disconnected
-from ._responses import event_stream
 from ._responses import stream_csv
 from ._responses import stream_json
 from ._responses import stream_ndjson
-from ._responses import stream_template
-from ._responses import stream_template_string
 from ._responses import stream_with_context
 from ._responses import stream_zip
 from ._server import watch_worker
+from ._templates import stream_template
+from ._templates import stream_template_string
+from ._watch import stream_finished
 from .exceptions import BrokerError
 from .exceptions import ClientDisconnected
 from .exceptions import ConfigError

@@ -1,4 +1,4 @@
-"""The answers of the scripts in `_scripts.py`, as windows and entries."""
+"""The scripts' text and answers, as windows and entries (see `_scripts.py`)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parse(line: Any, channel: str) -> Message | None:
 
 
 class Fetched(NamedTuple):
-    """The state of some channels in Redis.
+    """An answer of Redis about some channels.
 
     :param since: the number with which the epoch began; its events come after it.
     :param proven: whether the history is known to go on.

@@ -77,7 +77,7 @@ class Source(Protocol):
 
 
 class Post(Protocol):
-    """The keeper of live streams, as a stream sees it."""
+    """The thread that looks after streams, as a stream sees it."""
 
     def add(self, stream: LiveStream) -> None:
         """Look after a stream."""

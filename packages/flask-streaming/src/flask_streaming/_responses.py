@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from functools import update_wrapper
@@ -19,15 +18,10 @@ from typing import TypeVar
 from typing import Unpack
 from typing import overload
 
-from flask import Flask
 from flask import Response
-from flask import before_render_template
 from flask import current_app
-from flask import has_request_context
 from flask import request
-from flask import template_rendered
 from flask.json.provider import DefaultJSONProvider
-from jinja2 import Template
 
 from . import _wire as wire
 from ._archive import Member
@@ -44,21 +38,11 @@ from ._documents import blocks
 from ._documents import document_parts
 from ._documents import encoder
 from ._documents import lines
-from ._events import PING
-from ._events import ServerSentEvent
-from ._extension import close_subscriptions
-from ._extension import keep_context
 from ._iteration import can_start
 from ._iteration import iterated
-from ._live import LiveStream
-from ._live import Source
-from ._pump import Pump
-from ._state import get_state
-from ._subscription import Subscription
-from ._subscription import position_block
 from ._tables import CsvFormat
 from ._tables import csv_parts
-from ._templates import TemplateStream
+from ._watch import keep_context
 
 
 P = ParamSpec("P")
@@ -253,55 +237,6 @@ def stream_zip(
     )
 
 
-def stream_template(
-    template_name_or_list: str | Template | list[str | Template], **context: Any
-) -> TemplateStream:
-    """Render a template piece by piece.
-
-    :param template_name_or_list: the first of several that exists.
-    :param context: the template's variables.
-    :return: an iterable for a response, with ``enable_buffering(5)`` on.
-    """
-    template = current_app.jinja_env.get_or_select_template(template_name_or_list)
-    return _stream(template, context)
-
-
-def stream_template_string(source: str, **context: Any) -> TemplateStream:
-    """Render a template's source piece by piece, as :func:`stream_template` does."""
-    return _stream(current_app.jinja_env.from_string(source), context)
-
-
-def _add_template_context(app: Flask, context: dict[str, Any]) -> None:
-    """Add what context processors give; what the view passes comes first.
-
-    ``Flask.update_template_context`` has another signature from version to version.
-    """
-    passed = context.copy()
-    blueprints = reversed(request.blueprints) if has_request_context() else ()
-    for name in (None, *blueprints):
-        for processor in app.template_context_processors.get(name, ()):
-            context.update(app.ensure_sync(processor)())
-    context.update(passed)
-
-
-def _stream(template: Template, context: dict[str, Any]) -> TemplateStream:
-    get_state()
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    _add_template_context(app, context)
-    values = {"template": template, "context": context}
-    before_render_template.send(app, _async_wrapper=app.ensure_sync, **values)
-
-    def generate() -> Iterator[str]:
-        yield from template.generate(context)
-        template_rendered.send(app, _async_wrapper=app.ensure_sync, **values)
-
-    in_request = has_request_context()
-    if in_request:
-        keep_context(unbuffered=True)
-    prime = in_request and request.method != "HEAD"
-    return TemplateStream(generate(), prime=prime)
-
-
 @overload
 def stream_with_context(
     generator_or_function: Iterable[T] | AsyncIterable[T],
@@ -332,69 +267,6 @@ def stream_with_context(
         return iter(iterated("the generator", function(*args, **kwargs)))
 
     return update_wrapper(wrapper, function)
-
-
-def event_stream(
-    events: Iterable[Any] | AsyncIterable[Any],
-    *,
-    ping: float = 15,
-    retry: int | None = None,
-    duration: float | None = None,
-) -> Response:
-    """Return server-sent events, each as soon as it comes.
-
-    :param events: a subscription, for which the request's context ends with the
-        view; or an iterable, for which it is kept, and which a thread reads so that
-        pings go on while it waits. What is neither text nor a
-        :class:`~flask_streaming.ServerSentEvent` is sent as JSON.
-    :param ping: seconds of silence after which a comment is sent, so that proxies
-        keep the connection and a client that left is noticed.
-    :param retry: milliseconds that the client waits before it reconnects.
-    :param duration: seconds after which the response ends; the client comes back
-        with the id of the last event it saw.
-    """
-    if ping <= 0:
-        raise ValueError(f"ping is {ping!r}: set seconds above 0")
-    if duration is not None and duration <= 0:
-        raise ValueError(f"duration is {duration!r}: set seconds above 0, or None")
-    # Here, where a wrong value is still an error of the view's.
-    start = PING if retry is None else ServerSentEvent(retry=retry).encode()
-    state = get_state()
-    source: Source
-    if isinstance(events, Subscription):
-        source = events
-        if events.over:
-            events.close()
-            return current_app.response_class(status=204)
-        if events.position is not None:
-            start = position_block(events.position, retry)
-    else:
-        # It may need what the context holds. A subscription does not, and must not
-        # keep a connection to the database for hours.
-        keep_context()
-        source = Pump(iterated("events", events), current_app.json.dumps)
-    # It runs backwards: an iterable that waits for a subscription is woken by its end
-    # alone. Both end before the context does.
-    ending = ExitStack()
-    ending.callback(source.close)
-    ending.callback(close_subscriptions, request.environ)
-    body = LiveStream(
-        source,
-        state.broker.post,
-        request.environ,
-        ending,
-        start=start,
-        ping=ping,
-        duration=duration,
-        renew=state.config.history_seconds / 8,
-    )
-    response = current_app.response_class(body, mimetype="text/event-stream")
-    # For nginx; and for caches and proxies that compress, which would hold it back.
-    response.headers["X-Accel-Buffering"] = "no"
-    response.headers["Cache-Control"] = "no-cache, no-transform"
-    # The body may have been wrapped by what does not close it.
-    response.call_on_close(ending.close)
-    return response
 
 
 def client_disconnected() -> bool | None:

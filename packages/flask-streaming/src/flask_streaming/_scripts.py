@@ -1,4 +1,4 @@
-"""The scripts that Redis runs, in Lua, each in one step.
+"""The scripts that Redis runs, each in one step.
 
 Each channel is a stream. An entry's id is the event's number, and its one field holds
 ``before epoch token kind``, the event's type behind ``=``, and the data, in lines.

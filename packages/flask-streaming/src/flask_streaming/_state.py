@@ -1,4 +1,4 @@
-"""The state of one app."""
+"""The state of one app, and the broker of each process."""
 
 from __future__ import annotations
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
+from flask import Flask
+from flask import before_render_template
+from flask import current_app
+from flask import has_request_context
+from flask import request
+from flask import template_rendered
+from jinja2 import Template
 from jinja2.environment import TemplateStream as Items
 
 from ._chunks import buffered
 from ._chunks import close
+from ._state import get_state
+from ._watch import keep_context
 
 
 class TemplateStream:
@@ -49,3 +59,52 @@ class TemplateStream:
     def close(self) -> None:
         """Stop generating."""
         close(self._chunks, self._generator)
+
+
+def stream_template(
+    template_name_or_list: str | Template | list[str | Template], **context: Any
+) -> TemplateStream:
+    """Render a template piece by piece.
+
+    :param template_name_or_list: the first of several that exists.
+    :param context: the template's variables.
+    :return: an iterable for a response, with ``enable_buffering(5)`` on.
+    """
+    template = current_app.jinja_env.get_or_select_template(template_name_or_list)
+    return _stream(template, context)
+
+
+def stream_template_string(source: str, **context: Any) -> TemplateStream:
+    """Render a template's source piece by piece, as :func:`stream_template` does."""
+    return _stream(current_app.jinja_env.from_string(source), context)
+
+
+def _add_template_context(app: Flask, context: dict[str, Any]) -> None:
+    """Add what context processors give; what the view passes comes first.
+
+    ``Flask.update_template_context`` has another signature from version to version.
+    """
+    passed = context.copy()
+    blueprints = reversed(request.blueprints) if has_request_context() else ()
+    for name in (None, *blueprints):
+        for processor in app.template_context_processors.get(name, ()):
+            context.update(app.ensure_sync(processor)())
+    context.update(passed)
+
+
+def _stream(template: Template, context: dict[str, Any]) -> TemplateStream:
+    get_state()
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    _add_template_context(app, context)
+    values = {"template": template, "context": context}
+    before_render_template.send(app, _async_wrapper=app.ensure_sync, **values)
+
+    def generate() -> Iterator[str]:
+        yield from template.generate(context)
+        template_rendered.send(app, _async_wrapper=app.ensure_sync, **values)
+
+    in_request = has_request_context()
+    if in_request:
+        keep_context(unbuffered=True)
+    prime = in_request and request.method != "HEAD"
+    return TemplateStream(generate(), prime=prime)

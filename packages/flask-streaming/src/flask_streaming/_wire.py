@@ -91,7 +91,7 @@ def ends_by_close(environ: Mapping[str, Any]) -> bool:
 
 
 def shows_failure(environ: Mapping[str, Any]) -> bool:
-    """Return whether a client can see that a body of unknown length is cut short.
+    """Return whether a body of unknown length that breaks can be told from a whole one.
 
     Granian, which writes by itself, ends both in the same way. A connection that is
     not shown, or a Unix socket, cannot be reset.

@@ -9,10 +9,13 @@ import os
 import random
 import signal
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import harness
 from harness.databases import RedisServer
@@ -24,7 +27,7 @@ from harness.server import temporary_directory
 
 
 APP = Path(__file__).with_name("streams_app.py")
-#: The long form is run with more: ``CHAOS_CUTS=100 pytest test_chaos.py``.
+#: The long form has more: ``CHAOS_CUTS=100 pytest --timeout 1800 test_chaos.py``.
 CUTS = int(os.environ.get("CHAOS_CUTS", "4"))
 #: A run that failed says its own; the cuts then come in the same places.
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(1, 1 << 30)
@@ -89,7 +92,10 @@ def check(client: Client, accepted: list[int]) -> None:
             first, last = accepted.index(run[0]), accepted.index(run[-1])
             assert run == accepted[first : last + 1], (client.channel, run)
     # Nothing is missing between a run and the next one but where a gap was told,
-    # and the first run begins with the first event.
+    # nothing comes twice, and the first run begins with the first event.
+    numbers = [number for run in client.seen for number in run]
+    assert numbers == sorted(set(numbers)), (client.channel, client.seen)
+    assert client.seen[0][:1] == accepted[: len(client.seen[0][:1])]
     if len(client.seen) == 1:
         assert client.seen[0] == accepted
 
@@ -104,15 +110,32 @@ async def settle(condition: Callable[[], bool], seconds: float = SECONDS) -> Non
 class Deployment:
     """Two workers behind nginx, with a Redis that takes snapshots only."""
 
-    def __init__(
-        self, workers: harness.Server, front: harness.Server, redis: RedisServer
-    ) -> None:
-        self.workers = workers
-        self.front = front
-        self.redis = redis
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self.redis, url = self.databases(stack)
+        environ = {"FLASK_STREAMING_REDIS_URL": url}
+        self.workers = stack.enter_context(
+            harness.gunicorn(
+                APP, "--threads", "20", worker="gthread", workers=2, environ=environ
+            )
+        )
+        location = f"location / {{ proxy_pass {self.workers.url}; }}"
+        self.front = stack.enter_context(harness.nginx(location))
         self.accepted: dict[str, list[int]] = {name: [] for name in CHANNELS}
         self.doubtful: set[int] = set()
         self.number = 0
+
+    def databases(self, stack: contextlib.ExitStack) -> tuple[RedisServer, str]:
+        """Start Redis; return what is written to, and its URL."""
+        redis = redis_server(stack)
+        return redis, redis.url
+
+    @property
+    def acts(self) -> list[Callable[[], None]]:
+        """What may happen, in turn."""
+        return [
+            self.restart_front, self.restore_snapshot, self.kill_worker,
+            self.restart_redis, self.restart_workers, self.flush,
+        ]  # fmt: skip
 
     def publish(self, channel: str) -> bool:
         """Publish a number; return whether it was accepted."""
@@ -153,21 +176,142 @@ class Deployment:
     def restore_snapshot(self) -> None:
         """Take a snapshot, go on for a while, crash, and start from the snapshot."""
         self._redis("SAVE")
+        self.publish_what_is_lost()
+        self.redis.kill()
+        self.redis.start()
+
+    def publish_what_is_lost(self) -> None:
+        """Have events accepted."""
         for _ in range(5):
             self.publish("busy")
         self.publish("quiet")
-        self.redis.kill()
-        self.redis.start()
 
     def flush(self) -> None:
         """Lose everything."""
         self._redis("FLUSHALL")
 
     def _redis(self, command: str) -> Any:
-        import redis
-
-        with redis.Redis(port=self.redis.port) as client:
+        with client_of(self.redis) as client:
             return client.execute_command(command)
+
+
+class FailingOver(Deployment):
+    """The same with two of Redis, of which Sentinel makes one the master.
+
+    Numbers come from its clock. They run on as if each clock were 30 seconds ahead of
+    that of the next master.
+    """
+
+    def databases(self, stack: contextlib.ExitStack) -> tuple[RedisServer, str]:
+        """Start both and Sentinel."""
+        program = require("redis-sentinel", "apt-get install redis-sentinel")
+        first, self.other = redis_server(stack), redis_server(stack)
+        self._follow(self.other, first)
+        port = free_port()
+        directory = stack.enter_context(temporary_directory("sentinel"))
+        settings = directory / "sentinel.conf"
+        settings.write_text(
+            f"port {port}\nbind 127.0.0.1\n"
+            f"sentinel monitor events 127.0.0.1 {first.port} 1\n"
+            "sentinel down-after-milliseconds events 500\n"
+            "sentinel failover-timeout events 1000\n"
+        )
+        self.sentinel = RedisServer(
+            "sentinel", [program, str(settings)], port, directory, answers_ping
+        )
+        stack.enter_context(running(self.sentinel))
+        self._wait_for_sentinel(self.other)
+        return first, f"redis+sentinel://{self.sentinel.address}/events/0"
+
+    @property
+    def acts(self) -> list[Callable[[], None]]:
+        """What may happen, in turn."""
+        return [
+            self.restart_front, self.lose_at_failover, self.kill_worker,
+            self.fail_over, self.restart_workers, self.flush,
+        ]  # fmt: skip
+
+    def fail_over(self) -> None:
+        """Kill the master; it comes back as the replica of the other one."""
+        self.redis.kill()
+        self._take_over()
+
+    def lose_at_failover(self) -> None:
+        """Do the same while the replica lacks what was accepted last."""
+        process = self.other.process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            self._redis("CLIENT KILL TYPE replica")
+            self._redis("HINCRBY flask-streaming:head head 30000000")
+            self.publish_what_is_lost()
+            self.redis.kill()
+        finally:
+            process.send_signal(signal.SIGCONT)
+        self._take_over()
+
+    def _take_over(self) -> None:
+        self.redis, self.other = self.other, self.redis
+        wait_until(lambda: info_of(self.redis)["role"] == "master")
+        self.other.start()
+        self._follow(self.other, self.redis)
+        self._wait_for_sentinel(self.other)
+
+    def _follow(self, replica: RedisServer, master: RedisServer) -> None:
+        with client_of(replica) as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", str(master.port))
+        wait_until(lambda: info_of(replica).get("master_link_status") == "up")
+
+    def _wait_for_sentinel(self, replica: RedisServer) -> None:
+        """Wait until it would promote the replica."""
+        with client_of(self.sentinel) as client:
+
+            def is_known() -> bool:
+                its = client.sentinel_slaves("events")
+                return any(
+                    it["port"] == replica.port
+                    and it["flags"] == "slave"
+                    and it["master-link-status"] == "ok"
+                    for it in its
+                )
+
+            wait_until(is_known)
+
+
+def redis_server(stack: contextlib.ExitStack) -> RedisServer:
+    """Start a Redis that keeps nothing but the snapshots that are asked for."""
+    program = require("redis-server", "apt-get install redis-server")
+    port = free_port()
+    directory = stack.enter_context(temporary_directory("redis"))
+    command = [
+        program, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
+        "--dir", str(directory), "--repl-diskless-sync-delay", "0",
+    ]  # fmt: skip
+    redis = RedisServer("redis", command, port, directory, answers_ping)
+    stack.enter_context(running(redis))
+    return redis
+
+
+def client_of(server: RedisServer) -> Any:
+    """Return a client of the test's own."""
+    import redis
+
+    return redis.Redis(port=server.port, decode_responses=True)
+
+
+def info_of(server: RedisServer) -> dict[str, Any]:
+    """Return what a Redis says of its replication."""
+    with client_of(server) as client:
+        found: dict[str, Any] = client.info("replication")
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
 
 
 async def chaos(deployment: Deployment, cuts: int) -> list[Client]:
@@ -175,10 +319,6 @@ async def chaos(deployment: Deployment, cuts: int) -> list[Client]:
     port = deployment.front.port
     clients = [Client(port, channel) for channel in CHANNELS for _ in range(4)]
     tasks = [asyncio.create_task(client.run()) for client in clients]
-    acts = [
-        deployment.restart_front, deployment.restore_snapshot, deployment.kill_worker,
-        deployment.restart_redis, deployment.restart_workers, deployment.flush,
-    ]  # fmt: skip
     try:
         await settle(lambda: all(client.connected for client in clients))
         for turn in range(cuts):
@@ -186,7 +326,8 @@ async def chaos(deployment: Deployment, cuts: int) -> list[Client]:
                 await asyncio.to_thread(deployment.publish, "busy")
             if turn % 3 == 0:
                 await asyncio.to_thread(deployment.publish, "quiet")
-            await asyncio.to_thread(acts[turn % len(acts)])
+            act = deployment.acts[turn % len(deployment.acts)]
+            await asyncio.to_thread(act)
             await asyncio.to_thread(deployment.publish, "busy")
         for _ in range(200):
             # Clients that were told a gap have all that comes after it.
@@ -209,30 +350,13 @@ async def chaos(deployment: Deployment, cuts: int) -> list[Client]:
     return clients
 
 
-def test_chaos() -> None:
+@pytest.mark.parametrize("kind", [Deployment, FailingOver])
+def test_chaos(kind: type[Deployment]) -> None:
     """Every accepted event arrives once and in order, or a gap says otherwise."""
     sys.stdout.write(f"CHAOS_SEED={SEED}\n")
     random.seed(SEED)
-    program = require("redis-server", "apt-get install redis-server")
-    port = free_port()
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(temporary_directory("redis"))
-        command = [
-            program, "--bind", "127.0.0.1", "--port", str(port), "--save", "",
-            "--dir", str(directory),
-        ]  # fmt: skip
-        redis = RedisServer("redis", command, port, directory, answers_ping)
-        stack.enter_context(running(redis))
-        environ = {"FLASK_STREAMING_REDIS_URL": redis.url}
-        workers = stack.enter_context(
-            harness.gunicorn(
-                APP, "--threads", "20", worker="gthread", workers=2, environ=environ
-            )
-        )
-        front = stack.enter_context(
-            harness.nginx(f"location / {{ proxy_pass {workers.url}; }}")
-        )
-        deployment = Deployment(workers, front, redis)
+        deployment = kind(stack)
         clients = asyncio.run(chaos(deployment, CUTS), debug=False)
         for client in clients:
             check_with_doubt(client, deployment)

@@ -1,0 +1,17 @@
+"""The commands ``flask streaming …``."""
+
+from __future__ import annotations
+
+from ._setup import Commands
+from ._setup import echo_config
+from ._state import get_state
+
+
+cli = Commands("streaming", help="Look at what live events are set up with.")
+
+
+@cli.command("config")
+def show_config() -> None:
+    """Print each key and its value, with a star where it was set."""
+    state = get_state()
+    echo_config(state.config, {"redis": state.redis})
