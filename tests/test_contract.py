@@ -149,8 +149,6 @@ def test_init_app_needs_no_context(package: Package) -> None:
 #: What is still to be brought in line; each line goes when it is.
 UNFINISHED = [
     "test_sentences_of_setup[flask_firehose]",
-    "test_keys_of_others[flask_streaming]",
-    "test_config_command[flask_streaming]",
 ]
 
 

@@ -126,6 +126,5 @@ PACKAGES = (
         "Streaming",
         FLASK,
         lambda it: it.publish("channel", "data"),
-        commands=False,
     ),
 )
