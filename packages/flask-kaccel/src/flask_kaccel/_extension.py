@@ -24,11 +24,9 @@ from ._files import base_name
 from ._files import find_file
 from ._files import suffix
 from ._fronts import configuration
-from ._headers import CHARSET_NAME
 from ._headers import DEFAULT_CHARSET
 from ._headers import FILE_NAME
 from ._headers import FLAG
-from ._headers import INTERNAL_PREFIX
 from ._headers import REDIRECT
 from ._headers import SECONDS
 from ._headers import accel_headers
@@ -40,6 +38,7 @@ from ._links import Link
 from ._links import read
 from ._links import sign
 from ._response import RESPONSE
+from ._response import Shown
 from ._response import file_response
 from ._response import get_app
 from ._response import joined
@@ -150,17 +149,8 @@ class Kaccel:
         path = joined(state.directory, path_text("filename", filename))
         if path is None:
             return None
-        return file_response(
-            state,
-            path,
-            charset=state.config.charset,
-            accel=state.settings,
-            mimetype=mimetype,
-            as_attachment=as_attachment,
-            download_name=download_name,
-            max_age=max_age,
-            last_modified=last_modified,
-        )
+        shown = Shown(mimetype, as_attachment, download_name, max_age, last_modified)
+        return file_response(state, path, shown, state.config.charset, state.settings)
 
     def send_file(
         self,
@@ -182,8 +172,7 @@ class Kaccel:
 
         :param file_path: absolute or below the app's ``root_path``. Never pass what a
             client sent; :meth:`send_from_directory` is for that.
-        :param redirect: another internal location over the directory that the mapping
-            names, in place of the mapping's prefix.
+        :param redirect: another internal location over the mapping's directory.
         :param buffering: ``False`` tells nginx not to buffer.
         :param charset: the charset of a text type.
         :param expires: seconds, or the moment, for nginx's cache.
@@ -191,31 +180,17 @@ class Kaccel:
         :param mimetype: by default guessed from the name.
         :param as_attachment: make browsers save the file instead of showing it.
         :param download_name: the name that they save it under, by default its own.
-        :param max_age: seconds for the client's cache, by default the app's
-            ``SEND_FILE_MAX_AGE_DEFAULT``.
+        :param max_age: seconds for clients' caches, by default as the app has it.
         :param last_modified: the time that Flask sends; a front sends the file's own.
-        :param delete: remove the file when the WSGI server has taken all of it, once.
-            Flask sends such a file, as no front would say when it has.
-        :return: ``None`` if the file is missing, no regular file, or outside the
-            configured directories.
+        :param delete: have Flask send the file, and remove it once all of it is taken.
+        :return: ``None`` for no regular file, or one outside the directories.
         :raises InvalidValueError: a value that nginx would ignore.
         """
-        if redirect is not None:
-            require(INTERNAL_PREFIX, "redirect", redirect)
-        require(CHARSET_NAME, "charset", charset)
-        require(FLAG, "delete", delete)
+        path = absolute(path_text("file_path", file_path), get_app().root_path)
+        accel = file_settings(buffering, expires, limit)
+        shown = Shown(mimetype, as_attachment, download_name, max_age, last_modified)
         return file_response(
-            get_state(),
-            absolute(path_text("file_path", file_path), get_app().root_path),
-            redirect=redirect,
-            charset=charset,
-            accel=file_settings(buffering, expires, limit),
-            mimetype=mimetype,
-            as_attachment=as_attachment,
-            download_name=download_name,
-            max_age=max_age,
-            last_modified=last_modified,
-            delete=delete,
+            get_state(), path, shown, charset, accel, redirect=redirect, delete=delete
         )
 
     @or_404(send_file)

@@ -220,6 +220,7 @@ def _file_headers(
     name: str, mimetype: str, charset: str | None, max_age: int | None, save: bool
 ) -> HeaderList:
     require(MIMETYPE, "mimetype", mimetype)
+    require(CHARSET_NAME, "charset", charset)
     require(AGE, "max_age", max_age)
     require(FLAG, "as_attachment", save)
     return (

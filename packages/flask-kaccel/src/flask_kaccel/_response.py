@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from functools import update_wrapper
 from typing import Concatenate
+from typing import NamedTuple
 from typing import ParamSpec
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ from ._body import RECORD
 from ._fields import HeaderList
 from ._files import base_name
 from ._headers import FILE_NAME
+from ._headers import FLAG
+from ._headers import INTERNAL_PREFIX
 from ._headers import MOMENT
 from ._headers import file_headers
 from ._headers import guess_mimetype
@@ -48,17 +51,23 @@ def get_app() -> Flask:
     return app
 
 
+class Shown(NamedTuple):
+    """The arguments of Flask's own functions, about how a client sees the file."""
+
+    mimetype: str | None = None
+    as_attachment: bool = False
+    download_name: str | None = None
+    max_age: int | None = None
+    last_modified: datetime | float | None = None
+
+
 def file_response(
     state: State,
     path: str,
-    *,
+    shown: Shown,
     charset: str | None,
     accel: HeaderList,
-    mimetype: str | None,
-    as_attachment: bool,
-    download_name: str | None,
-    max_age: int | None,
-    last_modified: datetime | float | None,
+    *,
     redirect: str | None = None,
     delete: bool = False,
 ) -> Response | None:
@@ -66,10 +75,15 @@ def file_response(
 
     :raises InvalidValueError: an argument that no response could have.
     """
+    mimetype, as_attachment, download_name, max_age, last_modified = shown
+    if redirect is not None:
+        require(INTERNAL_PREFIX, "redirect", redirect)
     if download_name is not None:
         require(FILE_NAME, "download_name", download_name)
     if last_modified is not None:
         require(MOMENT, "last_modified", last_modified)
+    if delete is not False:
+        require(FLAG, "delete", delete)
     app = get_app()
     name = download_name or base_name(path)
     if max_age is None:

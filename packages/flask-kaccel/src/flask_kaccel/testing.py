@@ -13,8 +13,7 @@ from flask import Flask
 
 from ._fields import FRONTS
 from ._files import absolute
-from ._state import NAME
-from ._state import State
+from ._state import get_state
 
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ def assert_sends(
     """
     assert response.status_code == 200, f"expected 200, got {response.status}"
     wanted = absolute(path, app.root_path)
-    state: State = app.extensions[NAME]
+    with app.app_context():
+        state = get_state()
     file = state.locations.file(wanted)
     assert file is not None, f"{wanted} may not be sent"
     for front in FRONTS.values():
