@@ -13,8 +13,8 @@ from ._link import Link
 from ._manifest import Entry
 from ._manifest import File
 from ._manifest import Manifest
-from ._page import current_page
-from ._page import push
+from ._push import current_page
+from ._push import push
 from ._state import get_state
 from .exceptions import SetupError
 

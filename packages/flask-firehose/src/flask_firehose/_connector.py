@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Protocol
 
 from flask import session
@@ -87,16 +88,19 @@ def unpack(record: object, oldest: int) -> dict[str, int]:
     return sent
 
 
-def pack(sent: dict[str, int]) -> str:
+def pack(sent: Mapping[str, int]) -> str:
     """Return the record of URLs and their times, the latest that fit."""
-    room = MAX_BYTES
+    urls = list(sent)
+    # Each with its separator, and a line per time.
+    over = sum(map(len, urls)) + len(urls) + 12 * len({*sent.values()}) - MAX_BYTES
+    first = 0
+    while over > 0:
+        over -= len(urls[first]) + 1
+        first += 1
     lines: dict[int, list[str]] = {}
-    for url, at in reversed(sent.items()):
-        room -= len(url) + 1 + (at not in lines) * 12
-        if room < 0:
-            break
-        lines.setdefault(at, []).insert(0, url)
-    return "\n".join(" ".join((str(at), *lines[at])) for at in reversed(lines))
+    for url in urls[first:]:
+        lines.setdefault(sent[url], []).append(url)
+    return "\n".join([" ".join((str(at), *line)) for at, line in lines.items()])
 
 
 def known(connector: PushTracker) -> set[str]:

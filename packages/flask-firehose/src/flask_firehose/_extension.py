@@ -17,7 +17,7 @@ from ._finish import settle
 from ._hints import before_request
 from ._learn import Learned
 from ._manifest import Manifest
-from ._page import PUSHES
+from ._push import PUSHES
 from ._setup import refuse_twice
 from ._speculation import set_up
 from ._state import NAME

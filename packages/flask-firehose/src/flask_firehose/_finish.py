@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from flask import Flask
@@ -18,16 +20,16 @@ from ._header import hinted
 from ._header import serialize
 from ._learn import Links
 from ._learn import Visit
+from ._link import Link
+from ._page import KEY
+from ._page import Page
+from ._page import current_request
 from ._state import NAME
-from ._state import Page
 from ._state import State
-from ._state import current_request
 from ._state import logger
 
 
-#: Where a request keeps its page. Flask's ``g`` is one for all requests that are
-#: made under one app context, and an environment may be copied for a further one.
-KEY = "_flask_firehose"
+OPTIONAL = attrgetter("optional")
 _LATE = Page(done=True)
 
 
@@ -63,9 +65,11 @@ def choose(
 ) -> Selection:
     """Add the links that fit and are new to the response."""
     present = response.headers.getlist("Link")
+    links: Iterable[Link] = page.links.values()
     skipped = sent | hinted(present)
-    links = [link for link in page.links.values() if link.url not in skipped]
-    if any(link.optional for link in links):
+    if skipped:
+        links = [link for link in links if link.url not in skipped]
+    if any(map(OPTIONAL, links)):
         response.vary.add("Save-Data")
         if request.headers.get("Save-Data", "").lower() == "on":
             links = [link for link in links if not link.optional]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import attrgetter
 from typing import Self
 
@@ -13,6 +12,9 @@ from ._link import RELATIONS
 from ._link import Link
 
 
+VALUE = attrgetter("value")
+#: Enough for the endpoints of an app.
+MAX_KEPT = 256
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
 _REL = re.compile(r"""\brel\s*=\s*["']?([^"';,]*)""", re.IGNORECASE)
 
@@ -53,8 +55,20 @@ class Selection:
         return cls(tuple(chosen), tuple(left_out), serialize(chosen), urls)
 
 
-#: The pages of an endpoint push the same links over and over.
-select = lru_cache(maxsize=256)(Selection.of)
+class Selections(dict[tuple[object, ...], Selection]):
+    """The choices made so far: the pages of an endpoint push the same over and over."""
+
+    def of(self, links: Iterable[Link], *, max_bytes: int, max_links: int) -> Selection:
+        """Return the choice, made once for links of the same text."""
+        kept = tuple(links)
+        key = (max_bytes, max_links, *map(VALUE, kept))
+        found = self.get(key)
+        if found is None:
+            if len(self) >= MAX_KEPT:
+                self.clear()
+            found = Selection.of(kept, max_bytes=max_bytes, max_links=max_links)
+            self[key] = found
+        return found
 
 
 def head_size(headers: Iterable[tuple[str, str]]) -> int:

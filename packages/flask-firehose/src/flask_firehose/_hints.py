@@ -12,6 +12,7 @@ from typing import Any
 from typing import ParamSpec
 from typing import Protocol
 from typing import TypeVar
+from typing import Unpack
 from typing import cast
 from typing import runtime_checkable
 
@@ -19,9 +20,10 @@ from flask import current_app
 from flask import request
 
 from ._early import may_send
+from ._link import AnyLink
 from ._link import Link
-from ._page import current_page
-from ._page import static_url
+from ._push import current_page
+from ._push import static_url
 from ._state import State
 from ._state import get_state
 from ._state import logger
@@ -64,7 +66,11 @@ class static:  # noqa: N801 - reads as a function where it is used
     """
 
     def __init__(
-        self, filename: str, *, endpoint: str = "static", **attributes: Any
+        self,
+        filename: str,
+        *,
+        endpoint: str = "static",
+        **attributes: Unpack[AnyLink],
     ) -> None:
         self.filename = filename
         self.endpoint = endpoint

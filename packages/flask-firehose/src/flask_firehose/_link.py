@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from posixpath import splitext
 from typing import Any
+from typing import Literal
 from typing import Self
+from typing import TypedDict
+from typing import Unpack
+from typing import get_args
 from urllib.parse import quote
 
 from .exceptions import LinkError
@@ -17,10 +21,37 @@ from .exceptions import LinkError
 #: What a browser or a server acts on in a ``Link`` header.
 RELATIONS = ("preload", "modulepreload", "preconnect", "dns-prefetch", "prefetch")
 #: The values of ``as`` (Fetch, "destination") that a page can ask for.
-DESTINATIONS = (
+Destination = Literal[
     "audio", "document", "embed", "fetch", "font", "image", "json", "manifest",
     "object", "script", "sharedworker", "style", "track", "video", "worker",
-)  # fmt: skip
+]  # fmt: skip
+CrossOrigin = Literal["anonymous", "use-credentials"]
+Priority = Literal["high", "low", "auto"]
+#: The attributes that need no value.
+Flag = Literal["crossorigin", "nopush"]
+
+
+class Attributes(TypedDict, total=False):
+    """The attributes of a link; False leaves one out that would be inferred."""
+
+    as_: Destination | Literal[False] | None
+    type: str | Literal[False] | None
+    crossorigin: CrossOrigin | bool | None
+    fetchpriority: Priority | None
+    integrity: str | None
+    imagesrcset: str | None
+    imagesizes: str | None
+    media: str | None
+    nonce: str | None
+    nopush: bool | None
+
+
+class AnyLink(Attributes, total=False):
+    """The attributes of a link that says itself what it is for."""
+
+    rel: str
+
+
 #: The ``as`` of a file, and its ``type`` where browsers differ in what they can read.
 EXTENSIONS: dict[str, tuple[str, str | None]] = {
     ".css": ("style", None),
@@ -47,11 +78,11 @@ EARLY = ("fetch", "font", "image", "json", "script", "style", "track")
 #: Without these a page has no shape, no text, no behaviour: they go first.
 IMPORTANCE = {"style": 0, "font": 1, "script": 2}
 CHOICES = {
-    "as": DESTINATIONS,
-    "crossorigin": ("anonymous", "use-credentials"),
-    "fetchpriority": ("high", "low", "auto"),
+    "as": get_args(Destination),
+    "crossorigin": get_args(CrossOrigin),
+    "fetchpriority": get_args(Priority),
 }
-FLAGS = ("crossorigin", "nopush")
+FLAGS = get_args(Flag)
 TEXTS = ("type", "integrity", "imagesrcset", "imagesizes", "media", "nonce")
 #: More than a server accepts in a head.
 MAX_LENGTH = 4096
@@ -80,6 +111,7 @@ class Link:
     :param fetches: this page's browser has something afterwards.
     :param optional: it is for another page, and costs data that may be wasted.
     :param early: browsers act on it in a 103; the rest they ignore there.
+    :param checked: browsers compare it with the tag that asks for it.
     """
 
     url: str
@@ -91,9 +123,10 @@ class Link:
     fetches: bool
     optional: bool
     early: bool
+    checked: bool
 
     @classmethod
-    def make(cls, url: str, *flags: str, **attributes: Any) -> Self:
+    def make(cls, url: str, *flags: Flag, **attributes: Unpack[AnyLink]) -> Self:
         """Check and serialize a link.
 
         :param url: a path that starts with one ``/``, or an http or https URL.
@@ -105,7 +138,7 @@ class Link:
         :raises LinkError: the link cannot be sent safely.
         """
         target = _target(url)
-        given = {
+        given: dict[str, Any] = {
             name.rstrip("_"): value
             for name, value in attributes.items()
             if value is not None
@@ -125,19 +158,11 @@ class Link:
             optional="prefetch" in kinds and "preload" not in kinds,
             early=not kinds.isdisjoint({"modulepreload", "preconnect"})
             or ("preload" in kinds and found.get("as") in EARLY),
+            checked=not found.keys().isdisjoint({"nonce", "integrity"}),
         )
-
-    def __hash__(self) -> int:
-        # The value says all; a string remembers its hash.
-        return hash(self.value)
 
     def __str__(self) -> str:
         return self.value
-
-    @property
-    def is_checked(self) -> bool:
-        """Return whether browsers compare it with the tag that asks for it."""
-        return any(name in {"nonce", "integrity"} for name, _ in self.attributes)
 
     @property
     def personal(self) -> bool:

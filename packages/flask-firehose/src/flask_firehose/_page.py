@@ -1,131 +1,81 @@
-"""Push links with the page that the current request makes."""
+"""The page that a request makes, and its links.
+
+Theory of operation. Links are wanted before the page is there, and a wrong one must
+never cost the page. So a page lives through four stages, each in one place, and a link
+only moves forward:
+
+========= ==================== ======================================================
+stage     begins with          and then
+========= ==================== ======================================================
+ahead     ``before_request``,  hints are resolved, and a 103 leaves: once, with hints
+          if a 103 may go out  and with what other pages have taught (``_hints``)
+pushed    the first push       views and templates add links (``_push``)
+chosen    the view's return    links that fit, and are new to the client, are added to
+                               the response and remembered (``_finish.finish``)
+settled   the complete         the head, with the session's cookie by now, is cut to
+          response             what proxies take; it is learned from
+                               (``_finish.settle``)
+========= ==================== ======================================================
+
+Links are chosen before the app's ``after_request`` functions run, so that caches store
+them with the page. What is pushed from then on, by a stream or a hook, is too late: it
+is logged. A page without links skips all but the end, and each stage logs its errors
+and goes on: a hint is never worth the page.
+
+The page hangs on Flask's request, not on ``g``, which all requests that are made under
+one app context share, nor on the environment, which may be copied for a further one.
+"""
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from dataclasses import dataclass
+from dataclasses import field
 
-from flask import after_this_request
+from flask import Request
 from flask import request
-from flask import url_for
-from werkzeug.routing import BuildError
 
-from ._finish import KEY
-from ._finish import finish
+from ._header import Selection
 from ._link import Link
-from ._state import Page
-from ._state import current_request
-from ._state import get_state
-from ._state import logger
-from .exceptions import SetupError
 
 
-_make = functools.lru_cache(maxsize=1024)(Link.make)
+#: Where a request keeps its page.
+KEY = "_flask_firehose"
 
 
-def current_page() -> Page:
-    """Return the page that the current request makes.
+@dataclass(slots=True)
+class Page:
+    """The links of the page that a request makes, by their keys.
 
-    :raises SetupError: there is no request, or no extension in its app.
+    :param links: all of them.
+    :param declared: the keys of those that need not be learned.
+    :param declarations: the ``@hints`` that were resolved.
+    :param lesson: under which key the page is learned from, if it is.
+    :param sent: what left in the page's ``Link`` header.
+    :param done: the links are chosen.
     """
-    try:
-        current = current_request()
-    except RuntimeError:
-        raise SetupError(
-            "links are pushed by requests: call this in a view or in a template "
-            "that a view renders, of an app set up with Firehose().init_app(app)"
-        ) from None
-    page: Page | None = getattr(current, KEY, None)
-    if page is None:
-        state = get_state()
-        page = Page()
-        setattr(current, KEY, page)
-        after_this_request(functools.partial(finish, state))
-    return page
+
+    links: dict[str, Link] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+    declarations: list[object] = field(default_factory=list)
+    lesson: tuple[str, str, str] | None = None
+    sent: Selection | None = None
+    done: bool = False
+
+    def add(self, link: Link, *, declared: bool = False) -> None:
+        """Add a link, once; what the page's tag checks is repeated in its link."""
+        if link.key not in self.links or link.checked:
+            self.links[link.key] = link
+        if declared:
+            self.declared.add(link.key)
 
 
-def push(url: str, *args: str, as_: str | bool | None = None, **kwargs: Any) -> str:
-    """Push a URL with the page being made, and return it unchanged.
+def current_request() -> Request:
+    """Return the object behind the proxy.
 
-    A URL or attribute that no header should carry is logged and left out: no
-    input is worth the page.
-
-    :param args: attributes without a value, such as ``"nopush"``.
-    :param as_: the destination, if the extension does not tell; ``as`` in Jinja.
-    :param kwargs: ``rel`` and the other attributes of :meth:`Link.make`.
-    :raises SetupError: there is no request, or no extension in its app.
+    :raises RuntimeError: there is no request.
     """
-    page = current_page()
-    if page.done:
-        logger.warning(
-            "%r: pushed too late, the response had begun: %.999r", request.path, url
-        )
-        return url
-    try:
-        page.add(_make(url, *args, as_=as_, **kwargs))
-    except Exception as error:  # noqa: BLE001 - no input is worth the page
-        logger.warning("%r: pushing %.99r failed: %s", request.path, url, error)
-    return url
+    found: Request = _behind_proxy()
+    return found
 
 
-def push_static(
-    filename: str, *args: str, endpoint: str = "static", **kwargs: Any
-) -> str:
-    """Push a static file, and return its URL.
-
-    :param endpoint: whose file it is: ``"blog.static"`` for the blueprint ``blog``,
-        ``".static"`` for the current one.
-    :raises SetupError: there is no such static folder.
-    """
-    return push(static_url(filename, endpoint), *args, **kwargs)
-
-
-def static_url(filename: str, endpoint: str) -> str:
-    """Return the URL of a static file."""
-    try:
-        return url_for(endpoint, filename=filename)
-    except BuildError:
-        raise SetupError(
-            f"{filename!r} has no URL, as there is no static folder behind "
-            f"{endpoint!r}: give the app or blueprint one, or push a URL"
-        ) from None
-
-
-def preload(url: str, *args: str, **kwargs: Any) -> str:
-    """Have the browser fetch what this page needs."""
-    return push(url, *args, rel="preload", **kwargs)
-
-
-def modulepreload(url: str, *args: str, **kwargs: Any) -> str:
-    """Have the browser fetch and compile a JavaScript module."""
-    return push(url, *args, rel="modulepreload", **kwargs)
-
-
-def preconnect(url: str, *args: str, **kwargs: Any) -> str:
-    """Have the browser connect to another origin."""
-    return push(url, *args, rel="preconnect", **kwargs)
-
-
-def dns_prefetch(url: str, *args: str, **kwargs: Any) -> str:
-    """Have the browser look up the address of another origin."""
-    return push(url, *args, rel="dns-prefetch", **kwargs)
-
-
-def prefetch(url: str, *args: str, **kwargs: Any) -> str:
-    """Have the browser fetch what the next page will need, when it is idle."""
-    return push(url, *args, rel="prefetch", **kwargs)
-
-
-PUSHES = (push, push_static, preload, modulepreload, preconnect, dns_prefetch, prefetch)
-
-
-def send_early_hints(*urls: str) -> bool:
-    """Send now, in a 103, what the page being made has pushed so far.
-
-    :param urls: what to push before.
-    :return: whether a 103 went out: one does for a request at most, when
-        ``FIREHOSE_EARLY_HINTS`` is set and the server and the client can.
-    """
-    for url in urls:
-        push(url)
-    return get_state().send_early(current_page().links.values())
+_behind_proxy = request._get_current_object  # type: ignore[attr-defined]

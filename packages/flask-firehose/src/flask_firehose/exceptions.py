@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The errors of this package."""
+=======
+"""The errors of this package, with the data that they are about."""
+>>>>>>> 704342e (wip)
 
 from __future__ import annotations
 
