@@ -556,10 +556,12 @@ def test_misspelt_keywords(make_app: MakeApp) -> None:
     app, kaccel = make_app(**NGINX)
     wrong: Any = {"as_attachmnt": True}
     with app.test_request_context():
-        for method in (kaccel.send_file, kaccel.send_file_or_404):
+        methods: tuple[Any, ...] = (kaccel.send_file, kaccel.send_file_or_404)
+        for method in methods:
             with pytest.raises(TypeError, match=r"^Kaccel\.send_file\(\) got an .*mnt"):
                 method("a.txt", **wrong)
-        for method in (kaccel.send_from_directory, kaccel.send_from_directory_or_404):
+        methods = (kaccel.send_from_directory, kaccel.send_from_directory_or_404)
+        for method in methods:
             with pytest.raises(TypeError, match=r"^Kaccel\.send_from_d.* got an .*mnt"):
                 method("a.txt", **wrong)
 

@@ -15,6 +15,8 @@ from typing import Protocol
 
 from flask import session
 
+from .exceptions import ConfigError
+
 
 logger: logging.Logger = logging.getLogger("flask_firehose")
 #: The longest record. In base 64, with its key and the signature of a session that
@@ -36,11 +38,14 @@ class Connector:
     """Track pushed links in the session variable ``h2-pushed``.
 
     :param lifetime: the seconds for which a link is not pushed again.
+    :raises ConfigError: another lifetime.
     """
 
     variable = "h2-pushed"
 
     def __init__(self, *, lifetime: int = 86_400) -> None:
+        if type(lifetime) is not int or lifetime < 1:
+            raise ConfigError("lifetime", lifetime, "use whole seconds, 1 or more")
         self.lifetime = lifetime
         self._told = False
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from flask import Flask
 from flask import request_finished
+from flask import request_started
 
 from ._assets import bundle
 from ._assets import vite
@@ -15,6 +16,7 @@ from ._cli import cli
 from ._connector import PushTracker
 from ._finish import settle
 from ._hints import before_request
+from ._hints import check_views
 from ._learn import Learned
 from ._manifest import Manifest
 from ._push import PUSHES
@@ -71,6 +73,7 @@ class Firehose:
                 logger.warning(warning)
         if config.speculation:
             set_up(app, config)
+        request_started.connect(check_views, app)
         request_finished.connect(settle, app)
         for function in (*PUSHES, vite):
             app.add_template_global(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from typing import Unpack
 from typing import cast
 from typing import runtime_checkable
 
+from flask import Flask
 from flask import current_app
 from flask import request
+from flask import request_started
 
 from ._early import may_send
 from ._link import AnyLink
@@ -34,6 +37,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 #: Where a view keeps its declarations.
 ATTRIBUTE = "_flask_firehose"
+#: Marks a view that has a wrapper of ours; a wrapper has both.
+HINTED = "_flask_firehose_hinted"
+#: Marks a decorator, which is no view.
+UNCALLED = "_flask_firehose_uncalled"
 
 
 @runtime_checkable
@@ -63,6 +70,7 @@ class static:  # noqa: N801 - reads as a function where it is used
     :param filename: relative to the static folder.
     :param endpoint: ``"blog.static"`` for the static folder of a blueprint.
     :param attributes: those of :meth:`Link.make`.
+    :raises LinkError: an attribute cannot be sent.
     """
 
     def __init__(
@@ -72,6 +80,10 @@ class static:  # noqa: N801 - reads as a function where it is used
         endpoint: str = "static",
         **attributes: Unpack[AnyLink],
     ) -> None:
+        if not isinstance(filename, str):
+            raise LinkError("filename", filename, "use a path below the static folder")
+        # The file is not known before a request; what is wrong is, now.
+        Link.make("/", **attributes)
         self.filename = filename
         self.endpoint = endpoint
         self.attributes = attributes
@@ -94,10 +106,17 @@ def hints(
         decorators run, and therefore to visitors whom these turn away.
     :raises LinkError: a link cannot be sent safely.
     """
+    for name, flag in (("learn", learn), ("public", public)):
+        if not isinstance(flag, bool):
+            raise LinkError(name, flag, "use True or False")
     made = tuple(map(_source, sources))
     own = Declaration(made, learn, public)
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        if isinstance(view, type):
+            raise LinkError("view", view, "put @hints on the method get() of the class")
+        with contextlib.suppress(AttributeError):  # of an object with slots
+            setattr(view, HINTED, True)
         declarations = (own, *declared(view))
         call: Callable[..., Any] = view
 
@@ -114,7 +133,27 @@ def hints(
         setattr(wrapper, ATTRIBUTE, declarations)
         return cast("Callable[P, R]", wrapper)
 
+    setattr(decorate, UNCALLED, True)
     return decorate
+
+
+def misplaced(app: Flask) -> Iterator[str]:
+    """Yield a sentence for each view whose ``@hints`` has no effect."""
+    for endpoint, view in app.view_functions.items():
+        if hasattr(view, UNCALLED):
+            yield f"the view {endpoint!r} is @hints itself: write @hints(...)"
+        elif hasattr(view, HINTED) and not hasattr(view, ATTRIBUTE):
+            yield (
+                f"@hints stands above the route of {endpoint!r}, so the app knows the "
+                "view without it: put @hints below @app.route"
+            )
+
+
+def check_views(app: Flask, **_: object) -> None:
+    """Receive Flask's signal of the first request: all views are there by now."""
+    request_started.disconnect(check_views, app)
+    for sentence in misplaced(app):
+        logger.warning(sentence)
 
 
 def _source(source: Source) -> Any:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from posixpath import splitext
 from typing import Any
 from typing import Literal
@@ -253,7 +254,10 @@ def _remedy(name: str) -> str:
         return "use printable ASCII without quotes, backslashes, '<' and '>'"
     if name in FLAGS:
         return "use True or False"
-    return f"the attributes are {', '.join(('rel', *CHOICES, *TEXTS, 'nopush'))}"
+    names = ("rel", *CHOICES, *TEXTS, "nopush")
+    near = get_close_matches(name, names, 1, 0.75)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}the attributes are {', '.join(names)}"
 
 
 def _serialized(pairs: Iterable[tuple[str, str | None]]) -> Iterator[str]:

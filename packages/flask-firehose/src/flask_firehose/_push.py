@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 from typing import Unpack
 
 from flask import after_this_request
@@ -23,7 +24,7 @@ from ._state import logger
 from .exceptions import SetupError
 
 
-_make = functools.lru_cache(maxsize=1024)(Link.make)
+_kept = functools.lru_cache(maxsize=1024)(Link.make)
 
 
 def current_page() -> Page:
@@ -65,10 +66,17 @@ def push(url: str, *flags: Flag, **attributes: Unpack[AnyLink]) -> str:
         )
         return url
     try:
-        page.add(_make(url, *flags, **attributes))
+        page.add(_made(url, *flags, **attributes))
     except Exception as error:  # noqa: BLE001 - no input is worth the page
         logger.warning("%r: pushing %.99r failed: %s", request.path, url, error)
     return url
+
+
+def _made(*arguments: Any, **attributes: Any) -> Link:
+    try:
+        return _kept(*arguments, **attributes)
+    except TypeError:  # what cannot be hashed is no string
+        return Link.make(*arguments, **attributes)
 
 
 def push_static(

@@ -35,6 +35,7 @@ from ._patterns import pattern
 from ._patterns import segments
 from ._state import get_state
 from .config import Config
+from .exceptions import LinkError
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,9 +59,14 @@ def prefetchable(
     It must change nothing and answer a GET the same now and a minute later.
 
     :param prerender: also run the page's scripts ahead.
+    :raises LinkError: no function, or no flag.
     """
+    if not isinstance(prerender, bool):
+        raise LinkError("prerender", prerender, "use True or False")
 
     def mark(marked: F) -> F:
+        if not callable(marked):
+            raise LinkError("view", marked, "put @prefetchable above a function")
         setattr(marked, ATTRIBUTE, "prerender" if prerender else "prefetch")
         return marked
 
