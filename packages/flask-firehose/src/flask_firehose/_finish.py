@@ -66,7 +66,7 @@ def choose(
     """Add the links that fit and are new to the response."""
     present = response.headers.getlist("Link")
     links: Iterable[Link] = page.links.values()
-    skipped = sent | hinted(present)
+    skipped = sent | hinted(present) if present else sent
     if skipped:
         links = [link for link in links if link.url not in skipped]
     if any(map(OPTIONAL, links)):

@@ -28,6 +28,7 @@ one app context share, nor on the environment, which may be copied for a further
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 
@@ -69,13 +70,5 @@ class Page:
             self.declared.add(link.key)
 
 
-def current_request() -> Request:
-    """Return the object behind the proxy.
-
-    :raises RuntimeError: there is no request.
-    """
-    found: Request = _behind_proxy()
-    return found
-
-
-_behind_proxy = request._get_current_object  # type: ignore[attr-defined]
+#: Returns the object behind the proxy; RuntimeError without a request.
+current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]

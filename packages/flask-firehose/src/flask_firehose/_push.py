@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 from typing import Unpack
 
 from flask import after_this_request
@@ -24,7 +23,7 @@ from ._state import logger
 from .exceptions import SetupError
 
 
-_kept = functools.lru_cache(maxsize=1024)(Link.make)
+_made = functools.lru_cache(maxsize=1024)(Link.make)
 
 
 def current_page() -> Page:
@@ -66,17 +65,26 @@ def push(url: str, *flags: Flag, **attributes: Unpack[AnyLink]) -> str:
         )
         return url
     try:
-        page.add(_made(url, *flags, **attributes))
+        # As Page.add does, without its call: a page may push many.
+        link = _made(url, *flags, **attributes)
+        if link.key not in page.links or link.checked:
+            page.links[link.key] = link
     except Exception as error:  # noqa: BLE001 - no input is worth the page
-        logger.warning("%r: pushing %.99r failed: %s", request.path, url, error)
+        reason = _reason(error, url, flags, attributes)
+        logger.warning("%r: pushing %.99r failed: %s", request.path, url, reason)
     return url
 
 
-def _made(*arguments: Any, **attributes: Any) -> Link:
-    try:
-        return _kept(*arguments, **attributes)
-    except TypeError:  # what cannot be hashed is no string
-        return Link.make(*arguments, **attributes)
+def _reason(
+    error: Exception, url: str, flags: tuple[Flag, ...], attributes: AnyLink
+) -> Exception:
+    """Return the error to log: one that cannot be hashed is not explained yet."""
+    if isinstance(error, TypeError):
+        try:
+            Link.make(url, *flags, **attributes)
+        except Exception as better:  # noqa: BLE001 - likewise
+            return better
+    return error
 
 
 def push_static(
