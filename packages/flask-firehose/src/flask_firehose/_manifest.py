@@ -225,7 +225,12 @@ def _below(path: str, directory: Path) -> str:
 
 
 def _entrypoints(data: Mapping[str, Any]) -> Iterator[tuple[str, Entry]]:
-    integrity = data.get("integrity", {})
+    # In a table of its own, or in a record for each file.
+    integrity = data.get("integrity") or {
+        one["src"]: one.get("integrity")
+        for one in data.values()
+        if isinstance(one, Mapping) and "src" in one
+    }
     for name, record in data["entrypoints"].items():
         files = record.get("assets", record)
         scripts, styles = (

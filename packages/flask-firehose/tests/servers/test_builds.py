@@ -48,6 +48,84 @@ export default {
 """
 
 
+WEBPACK = """\
+import webpack from "webpack"
+import { WebpackAssetsManifest } from "webpack-assets-manifest"
+import { WebpackManifestPlugin } from "webpack-manifest-plugin"
+
+const build = (name, plugin, optimization) => ({
+  mode: "production",
+  entry: { main: "./src/main.js", other: "./src/other.js" },
+  experiments: { css: true },
+  module: { rules: [{ resolve: { fullySpecified: false } }] },
+  optimization,
+  output: {
+    path: `${process.cwd()}/static/${name}`,
+    publicPath: `/static/${name}/`,
+    filename: "[name].[contenthash].js",
+    cssFilename: "[name].[contenthash].css",
+  },
+  plugins: [plugin],
+})
+const options = {
+  output: "manifest.json", entrypoints: true, publicPath: true,
+  integrity: true, integrityHashes: ["sha256"],
+}
+const whole = {}
+const split = {
+  runtimeChunk: "single",
+  splitChunks: { chunks: "all", minSize: 0 },
+}
+webpack([
+  build("flat", new WebpackManifestPlugin(), whole),
+  build("split", new WebpackAssetsManifest(options), split),
+], (error, stats) => {
+  if (error || stats.hasErrors()) throw error ?? stats.toString()
+})
+"""
+#: The entry's shared module, its style sheet and the entry itself, where split.
+WEBPACK_FILES = {"flat": 2, "split": 5}
+
+
+@pytest.fixture(scope="module")
+def webpack_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An app's folder, built by webpack for two plugins."""
+    modules = harness.node_packages(
+        "webpack@5.112.2", "webpack-manifest-plugin@6.0.1",
+        "webpack-assets-manifest@6.5.2",
+    )  # fmt: skip
+    project = tmp_path_factory.mktemp("webpack")
+    (project / "src").mkdir()
+    for name, text in SOURCES.items():
+        # These types are all that it would need a loader for.
+        plain = text.replace(": string", "")
+        (project / name.replace(".ts", ".js")).write_text(plain)
+    (project / "build.mjs").write_text(WEBPACK)
+    (project / "node_modules").symlink_to(modules / "node_modules")
+    node = harness.require("node", "apt-get install nodejs")
+    subprocess.run([node, "build.mjs"], cwd=project, check=True, timeout=120)
+    return project
+
+
+@pytest.mark.parametrize("shape", WEBPACK_FILES)
+def test_every_file_of_webpack(webpack_project: Path, shape: str) -> None:
+    """An entry of webpack names its files, with integrity where the plugin has it."""
+    manifest = f"static/{shape}/manifest.json"
+    client = make_app(webpack_project, manifest).test_client()
+    entry = "main.js" if shape == "flat" else "main"
+    response = client.get(f"/{entry}")
+    tags = re.findall(r'(?:src|href)="([^"]+)"([^>]*)', response.text)
+    assert len(tags) == WEBPACK_FILES[shape]
+    linked = re.findall(r"<([^>]+)>", response.headers["Link"])
+    assert sorted(linked) == sorted(url for url, _ in tags)
+    assert 'type="module"' not in response.text
+    for url, attributes in tags:
+        with client.get(url) as answer:
+            assert answer.status_code == 200
+            assert "lazy" not in answer.get_data(as_text=True)
+        assert ("integrity=" in attributes) == (shape == "split")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An app's folder, built by Vite and by esbuild."""
