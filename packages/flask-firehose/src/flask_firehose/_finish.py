@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from operator import attrgetter
 from typing import Any
 
@@ -24,20 +24,21 @@ from ._link import Link
 from ._page import KEY
 from ._page import Page
 from ._page import current_request
-from ._state import NAME
 from ._state import State
 from ._state import logger
 
 
 OPTIONAL = attrgetter("optional")
-_LATE = Page(done=True)
+#: The page of a response that is complete: nobody asks it for anything.
+LATE = Page(None, done=True)  # type: ignore[arg-type]
 
 
-def finish(state: State, response: Response) -> Response:
+def finish(response: Response) -> Response:
     """Let a response take its page's links along, if it is a page that arrived."""
     request = current_request()
     page: Page = getattr(request, KEY)
     page.done = True
+    state = page.state
     if page.links and _carries(state, request, response):
         connector = state.connector
         if connector is not None and is_shared(
@@ -65,7 +66,7 @@ def choose(
 ) -> Selection:
     """Add the links that fit and are new to the response."""
     present = response.headers.getlist("Link")
-    links: Iterable[Link] = page.links.values()
+    links: Collection[Link] = page.links.values()
     skipped = sent | hinted(present) if present else sent
     if skipped:
         links = [link for link in links if link.url not in skipped]
@@ -82,17 +83,17 @@ def choose(
     return selection
 
 
-def settle(app: Flask, response: Response, **_: Any) -> None:
+def settle(_: Flask, response: Response, **__: Any) -> None:
     """Receive Flask's signal that a response is complete."""
     request = current_request()
     page: Page | None = getattr(request, KEY, None)
     if page is None:
-        setattr(request, KEY, _LATE)
+        setattr(request, KEY, LATE)
         return
     if page.links and not page.done:
         logger.warning("%r: pushed too late: %.999r", request.path, [*page.links])
     page.done = True
-    state: State = app.extensions[NAME]
+    state = page.state
     if page.sent and page.sent.links:
         fit(state, page.sent, response)
     if page.lesson and _carries(state, request, response):

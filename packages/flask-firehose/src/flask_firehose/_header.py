@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -58,15 +59,14 @@ class Selection:
 class Selections(dict[tuple[object, ...], Selection]):
     """The choices made so far: the pages of an endpoint push the same over and over."""
 
-    def of(self, links: Iterable[Link], *, max_bytes: int, max_links: int) -> Selection:
+    def of(self, links: Collection[Link], max_bytes: int, max_links: int) -> Selection:
         """Return the choice, made once for links of the same text."""
-        kept = tuple(links)
-        key = (max_bytes, max_links, *map(VALUE, kept))
+        key = (max_bytes, max_links, *map(VALUE, links))
         found = self.get(key)
         if found is None:
             if len(self) >= MAX_KEPT:
                 self.clear()
-            found = Selection.of(kept, max_bytes=max_bytes, max_links=max_links)
+            found = Selection.of(links, max_bytes=max_bytes, max_links=max_links)
             self[key] = found
         return found
 

@@ -37,6 +37,7 @@ from flask import request
 
 from ._header import Selection
 from ._link import Link
+from ._state import State
 
 
 #: Where a request keeps its page.
@@ -47,6 +48,7 @@ KEY = "_flask_firehose"
 class Page:
     """The links of the page that a request makes, by their keys.
 
+    :param state: that of the app.
     :param links: all of them.
     :param declared: the keys of those that need not be learned.
     :param declarations: the ``@hints`` that were resolved.
@@ -55,6 +57,7 @@ class Page:
     :param done: the links are chosen.
     """
 
+    state: State
     links: dict[str, Link] = field(default_factory=dict)
     declared: set[str] = field(default_factory=set)
     declarations: list[object] = field(default_factory=list)

@@ -40,10 +40,9 @@ def current_page() -> Page:
         ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:
-        state = get_state()
-        page = Page()
+        page = Page(get_state())
         setattr(current, KEY, page)
-        after_this_request(functools.partial(finish, state))
+        after_this_request(finish)
     return page
 
 

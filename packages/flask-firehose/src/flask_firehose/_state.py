@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
@@ -38,17 +39,12 @@ class State:
     manifest: Manifest | None
     selections: Selections = field(default_factory=Selections)
 
-    def select(self, links: Iterable[Link], room: int | None = None) -> Selection:
+    def select(self, links: Collection[Link], room: int) -> Selection:
         """Choose the links that fit.
 
-        :param room: the bytes that there are, if fewer than configured.
+        :param room: the bytes that there are, which is at most what is configured.
         """
-        most = self.config.max_bytes
-        return self.selections.of(
-            links,
-            max_bytes=most if room is None else min(most, room),
-            max_links=self.config.max_links,
-        )
+        return self.selections.of(links, room, self.config.max_links)
 
     def is_fresh(self, link: Link, mount: str) -> bool:
         """Return whether browsers keep what they fetch early until the page asks."""
@@ -65,7 +61,8 @@ class State:
             return False
         mount = environ.get("SCRIPT_NAME", "")
         early = self.select(
-            link for link in links if link.early and self.is_fresh(link, mount)
+            [link for link in links if link.early and self.is_fresh(link, mount)],
+            self.config.max_bytes,
         )
         if not early.links:
             return False

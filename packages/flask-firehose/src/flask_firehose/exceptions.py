@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The errors of this package."""
-=======
-"""The errors of this package, with the data that they are about."""
->>>>>>> 704342e (wip)
 
 from __future__ import annotations
 

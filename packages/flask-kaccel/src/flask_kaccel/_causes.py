@@ -17,11 +17,7 @@ from ._state import State
 
 
 class Problem(NamedTuple):
-<<<<<<< HEAD
     """Something that is wrong.
-=======
-    """A finding of the check.
->>>>>>> 704342e (wip)
 
     :param cause: its likely cause, and what to change; may be empty.
     """

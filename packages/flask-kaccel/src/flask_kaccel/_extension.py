@@ -186,11 +186,12 @@ class Kaccel:
         :return: ``None`` for no regular file, or one outside the directories.
         :raises InvalidValueError: a value that nginx would ignore.
         """
+        state = get_state()
         path = absolute(path_text("file_path", file_path), get_app().root_path)
         accel = file_settings(buffering, expires, limit)
         shown = Shown(mimetype, as_attachment, download_name, max_age, last_modified)
         return file_response(
-            get_state(), path, shown, charset, accel, redirect=redirect, delete=delete
+            state, path, shown, charset, accel, redirect=redirect, delete=delete
         )
 
     @or_404(send_file)
