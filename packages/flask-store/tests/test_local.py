@@ -471,7 +471,8 @@ def test_read_only_folder() -> None:
         root.chmod(0o755)
         shutil.rmtree(root)
     assert output.splitlines() == [
-        "cannot save 'b.txt': Permission denied",
+        "cannot save 'b.txt': Permission denied; the folder in STORE_PATH must be one "
+        "that the app can write",
         "cannot delete 'a.txt': Permission denied",
         "1",
     ]

@@ -34,6 +34,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import fields
+from types import NoneType
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Self
@@ -202,8 +203,13 @@ def check_disposition(record: Mapping[str, Any], mimetype: str) -> None:
         raise InvalidAttributeError("disposition", "inline", reason)
 
 
-def check_download_name(expires: float | None, value: str | None) -> str | None:
-    """Return the name that a URL gives to a download, if it may."""
+def check_signed(expires: float | None, value: str | None) -> str | None:
+    """Return the name that a signed URL gives to a download, if it has one.
+
+    :param expires: the seconds that it works; None for a URL that is not signed.
+    """
+    if type(expires) not in {int, float, NoneType}:
+        raise InvalidAttributeError("expires", expires, "give seconds, such as 3600")
     if value is not None and expires is None:
         reason = "a URL that names a download is signed; give expires= too"
         raise InvalidAttributeError("download_name", value, reason)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HIDDEN_PREFIX = ".spool-"
 #: What stands for a file that is not there, or a folder in its place.
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+#: What is wrong with the folder, not with the file.
+UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 #: A file system without hard links, or a file that has too many.
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
@@ -251,11 +253,19 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def system_failing_as(action: str, name: str) -> Iterator[None]:
-    """Turn the system's errors into ours, without the path that they show."""
+def system_failing_as(
+    action: str, name: str, key: str = "STORE_PATH"
+) -> Iterator[None]:
+    """Turn the system's errors into ours, without the path that they show.
+
+    :param key: the configuration key of the folder.
+    """
     try:
         yield
     except OSError as error:
         if isinstance(error, ABSENT) and action != "save":
             raise NotFoundError(name) from error
-        raise BackendError(action, name, os.strerror(error.errno or 0)) from error
+        reason = os.strerror(error.errno or 0)
+        if action == "save" and error.errno in UNWRITABLE:
+            reason += f"; the folder in {key} must be one that the app can write"
+        raise BackendError(action, name, reason) from error

@@ -7,7 +7,7 @@ from typing import ClassVar
 from urllib.parse import quote
 from urllib.parse import urlencode
 
-from .._attributes import check_download_name
+from .._attributes import check_signed
 from .._request import mount_point
 from .._serving import UrlSigner
 from ..config import Config
@@ -37,7 +37,7 @@ class Addresses:
         :param download_name: download the file under this name; only signed URLs can.
         :raises InvalidAttributeError: for a name that no download can have.
         """
-        chosen = check_download_name(expires, download_name)
+        chosen = check_signed(expires, download_name)
         if expires is None:
             return self.absolute_url(name)
         ends = int(time.time() + expires)

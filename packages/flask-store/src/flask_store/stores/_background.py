@@ -115,7 +115,7 @@ class Background(BaseStore):
         upload = self.receive(file, name, options)
         full = self.full_name(_names.unique(upload.name))
         key = self.within(None).join(full)
-        with system_failing_as("save", upload.name):
+        with system_failing_as("save", upload.name, "STORE_SPOOL_PATH"):
             job = self.journal.add(upload, full, key)
         self._own.add(job.id)
         self._hand_over(job)
@@ -135,7 +135,7 @@ class Background(BaseStore):
 
     def spool(self, label: str) -> Spool:
         """Return a file in the making, where uploads wait."""
-        with system_failing_as("save", label):
+        with system_failing_as("save", label, "STORE_SPOOL_PATH"):
             return self.journal.spool(label)
 
     def uploads_place(self) -> Place:

@@ -27,6 +27,7 @@ from typing import Unpack
 
 from .._attributes import Attributes
 from .._attributes import SaveOptions
+from .._attributes import check_signed
 from .._listing import rolled_up
 from .._names import is_valid
 from .._obstore import OPTIONS
@@ -206,6 +207,7 @@ class ObjectStore(BaseStore):
         :param expires: the seconds that a signed one works, a week at most.
         :param download_name: download the file under this name, from the app.
         """
+        check_signed(expires, download_name)
         key = self.join(name)
         if expires is None or download_name or not self._backend.signs(key):
             return super().url(name, expires, download_name=download_name)

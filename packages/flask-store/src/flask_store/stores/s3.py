@@ -19,7 +19,7 @@ from .. import _names
 from .. import _server_copy
 from .._attributes import Attributes
 from .._attributes import SaveOptions
-from .._attributes import check_download_name
+from .._attributes import check_signed
 from .._attributes import usable
 from .._bucket import Bucket
 from .._dialect import Dialect
@@ -218,7 +218,7 @@ class S3Store(Listings, DirectUploads):
         :param expires: the seconds that a signed one works, a week at most.
         :param download_name: download the file under this name; only signed URLs can.
         """
-        chosen = check_download_name(expires, download_name)
+        chosen = check_signed(expires, download_name)
         if expires is None:
             return self.absolute_url(name)
         override = {}
