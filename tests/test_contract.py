@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import importlib
 import inspect
@@ -12,12 +13,20 @@ import re
 import subprocess
 import sys
 import tomllib
+import traceback
+import uuid
+from collections.abc import Callable
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 
+import flask_firehose
+import flask_streaming
+from flask_webcache.modifiers import cache_control
+from flask_webcache.modifiers import cache_for
 from harness.packages import PACKAGES
 from harness.packages import Package
 
@@ -294,6 +303,24 @@ def test_secrets_are_marked(package: Package) -> None:
 
 
 @settings_of
+def test_secrets_stay_secret(package: Package) -> None:
+    """A secret is in no ``repr`` or output, and in no error of a wrong value."""
+    mark = uuid.uuid4().hex
+    for name, declared in package.config.declared():
+        if not declared.metadata["secret"]:
+            continue
+        with pytest.raises(package.module.ConfigError, match=name) as caught:
+            package.config.from_mapping({name: [mark]})
+        assert mark not in "".join(traceback.format_exception(caught.value))
+        url = f"{str(declared.default or 'redis://').partition('://')[0]}://u:{mark}@h"
+        for value in (mark, url):
+            # Not every secret stands alone, and not every one is a URL.
+            with contextlib.suppress(package.module.ConfigError):
+                made = package.config.from_mapping({name: value})
+                assert mark not in f"{made!r} {list(made.shown())}", name
+
+
+@settings_of
 def test_environment(package: Package, app: Flask) -> None:
     """Every default that JSON can say is read from an environment variable."""
     config = package.config()
@@ -412,3 +439,34 @@ def test_commands(package: Package, app: Flask) -> None:
         result = app.test_cli_runner().invoke(args=[package.key, "--help"])
         assert result.exit_code == 0
         assert "Commands:" in result.output
+
+
+DECORATORS: dict[str, Callable[[Any], Any]] = {
+    "hints": flask_firehose.hints("/style.css"),
+    "cache_for": cache_for(minutes=1),
+    "cache_control": cache_control(no_store=True),
+    "stream_with_context": flask_streaming.stream_with_context,
+}
+
+
+@pytest.mark.parametrize("name", DECORATORS)
+def test_decorators(name: str) -> None:
+    """A decorated function keeps its name, and says what it wraps."""
+
+    def view(number: int) -> Any:
+        yield str(number)
+
+    decorated = DECORATORS[name](view)
+    assert decorated.__name__ == "view"
+    assert decorated.__wrapped__ is view
+    assert inspect.signature(decorated) == inspect.signature(view)
+
+
+@pytest.mark.parametrize("name", ["hints", "cache_for", "cache_control"])
+def test_decorators_of_async_views(name: str) -> None:
+    """What wraps an async view is one, for the decorators above it."""
+
+    async def view() -> str:
+        return "page"
+
+    assert inspect.iscoroutinefunction(DECORATORS[name](view))
