@@ -50,7 +50,7 @@ def run(start: str, **names: Any) -> dict[str, Any]:
 
 def test_all_samples_are_tested() -> None:
     """No sample is forgotten here."""
-    assert len(SAMPLES) == 17
+    assert len(SAMPLES) == 18
 
 
 def test_configuration_table() -> None:
@@ -294,6 +294,19 @@ def test_uploads_that_resume(tmp_path: Path) -> None:
         session["user"] = "ada"
     assert client.post("/uploads", headers=headers).status_code == 201
     assert [file.name for file in store_files(app, store)] == ["file"]
+
+
+def test_uploads_in_parts(tmp_path: Path) -> None:
+    """The sample adds the routes that Uppy asks."""
+    app = Flask(__name__)
+    app.config.update(STORE_PATH=str(tmp_path), SECRET_KEY="secret")
+    store = Store(app)
+    run(
+        'app.register_blueprint(store.companion("/companion"',
+        app=app, store=store, authorize=lambda step, upload: "me",
+    )  # fmt: skip
+    made = app.test_client().post("/companion/s3/multipart", json={"filename": "a"})
+    assert made.status_code == 200
 
 
 def store_files(app: Flask, store: Store) -> list[FileWrapper]:

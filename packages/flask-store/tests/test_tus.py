@@ -25,7 +25,7 @@ from flask_store import RefusedError
 from flask_store import Store
 from flask_store import upload_finished
 from flask_store._tus.folder import FOLDER
-from flask_store._tus.protocol import Upload
+from flask_store._tus.upload import Upload
 
 
 MEDIA_TYPE = "application/offset+octet-stream"

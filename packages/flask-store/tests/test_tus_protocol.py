@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_store._tus import protocol
-from flask_store._tus.protocol import Limits
-from flask_store._tus.protocol import RefusedRequest
-from flask_store._tus.protocol import Upload
+from flask_store._tus.upload import LONGEST_METADATA
+from flask_store._tus.upload import Limits
+from flask_store._tus.upload import RefusedRequest
+from flask_store._tus.upload import Upload
+from flask_store._tus.upload import parse_metadata
 
 
 ID = "0123456789abcdef" * 2
@@ -144,16 +146,16 @@ def test_metadata_round_trip(values: dict[str, str]) -> None:
         raw = ",".join(f"{key} {encoded(value)}" for key, value in values.items())
     except UnicodeEncodeError:
         return
-    if len(raw) <= protocol.LONGEST_METADATA:
-        assert protocol.parse_metadata(raw, strict=True) == values
+    if len(raw) <= LONGEST_METADATA:
+        assert parse_metadata(raw, strict=True) == values
 
 
 @given(st.text())
 def test_metadata_never_fails_otherwise(raw: str) -> None:
     """Hostile metadata is refused with a status, and read without an error later."""
-    protocol.parse_metadata(raw)
+    parse_metadata(raw)
     with contextlib.suppress(RefusedRequest):
-        protocol.parse_metadata(raw, strict=True)
+        parse_metadata(raw, strict=True)
 
 
 @pytest.mark.parametrize(

@@ -31,17 +31,20 @@ from ._stores import check_territories
 from ._stores import named_stores
 from ._stores import provider_class
 from ._stores import read_config
+from ._tus.receiver import Receiver
 from .config import Config
 from .exceptions import BackendError
 from .exceptions import InvalidNameError
 from .exceptions import NotFoundError
+from .exceptions import StoreError
 from .file_wrapper import FileWrapper
 from .stores.base import BaseStore
 
 
 if TYPE_CHECKING:
-    from ._tus.endpoint import Authorize
+    from ._tus.companion import Companion
     from ._tus.endpoint import Uploads
+    from ._tus.receiver import Authorize
 
 ENDPOINT = "flaskstore"
 
@@ -112,6 +115,7 @@ class Store:
         for provider in providers.values():
             check_private(provider)
         app.extensions[NAME] = State(config, default, providers)
+        _check_routes(app)
         for provider in providers.values():
             self._set_up(app, provider)
         spooling = [it for it in providers.values() if it.can_spool]
@@ -207,6 +211,38 @@ class Store:
             name=name,
         )
 
+    def companion(
+        self,
+        url_prefix: str,
+        *,
+        authorize: Authorize,
+        destination: str | None = None,
+        store: str = DEFAULT,
+        max_size: int | None = None,
+        max_uploads: int | None = None,
+        expires: float = 86400,
+        name: str = "flask_store_companion",
+    ) -> Companion:
+        """Return a blueprint that lets browsers upload in parts, straight to S3.
+
+        It answers what Uppy's ``@uppy/aws-s3`` asks of a ``companionEndpoint``. Other
+        stores than S3 receive the parts themselves. The parameters are those of
+        :meth:`tus`. ::
+
+            app.register_blueprint(store.companion("/files", authorize=authorize))
+        """
+        from ._tus.companion import Companion
+
+        return Companion(
+            url_prefix,
+            authorize=authorize,
+            provider=functools.partial(Provider, destination, store=store),
+            max_size=max_size,
+            max_uploads=max_uploads,
+            expires=expires,
+            name=name,
+        )
+
     def provider(self, app: Flask) -> type[BaseStore]:
         """Return the class that ``STORE_PROVIDER`` names.
 
@@ -236,6 +272,17 @@ class Store:
 def _providers(app: Flask) -> Iterable[BaseStore]:
     with app.app_context():
         return get_state().providers.values()
+
+
+def _check_routes(app: Flask) -> None:
+    """Check the routes of uploads that were registered before the store was set up."""
+    try:
+        for routes in app.blueprints.values():
+            if isinstance(routes, Receiver):
+                routes.check_store(app)
+    except StoreError:
+        del app.extensions[NAME]
+        raise
 
 
 def _tell(app: Flask, file: FileWrapper, error: Exception | None) -> None:

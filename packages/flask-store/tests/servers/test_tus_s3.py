@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import harness
-from flask_store._tus.protocol import MovedError
-from flask_store._tus.protocol import Upload
 from flask_store._tus.s3 import PART
 from flask_store._tus.s3 import S3Place
+from flask_store._tus.upload import MovedError
+from flask_store._tus.upload import Upload
 from flask_store.config import MIB
 from flask_store.config import Config
 from flask_store.stores.s3 import S3Store
@@ -73,7 +73,7 @@ def test_pieces_of_any_size(place: S3Place, store: S3Store, length: int | None) 
         assert place.append(upload, offset, blocks(piece)) == offset + len(piece)
         offset += len(piece)
         assert place.offset(upload) == offset
-    assert place._state(upload).sizes == (PART, PART)
+    assert place._bytes.state(upload).sizes == (PART, PART)
     assert digest(finish(place, store, upload)) == digest(DATA)
     # Nothing else is left.
     hidden = [entry["Key"] for entry in store.bucket.list(store.key(".tus/"))]

@@ -16,6 +16,8 @@ app = Flask(__name__, static_folder=os.environ.get("SCRIPTS"), static_url_path="
 app.config.from_prefixed_env()
 store = Store(app)
 app.register_blueprint(store.tus("/uploads", authorize=lambda step, upload: "me"))
+if app.secret_key:
+    app.register_blueprint(store.companion("/companion", authorize=lambda *_: "me"))
 
 
 @upload_finished.connect_via(app)

@@ -4,7 +4,7 @@ Theory of operation
 ===================
 
 ``protocol.py`` knows the protocol and neither Flask nor any I/O: it reads fields and
-raises :class:`~.protocol.RefusedRequest`. ``endpoint.py`` ties it to Flask. A *place*
+raises :class:`~.upload.RefusedRequest`. ``endpoint.py`` ties it to Flask. A *place*
 is where the bytes of an unfinished upload wait: ``folder.py`` on a disk, ``s3.py`` as
 parts in S3. The same tests hold for all places.
 

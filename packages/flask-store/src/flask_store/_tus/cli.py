@@ -21,11 +21,11 @@ def uploads(*, sweep: bool) -> None:
 
     Finished ones are remembered until they expire; dropping them leaves the file.
     """
-    from .endpoint import Uploads
+    from .receiver import Receiver
 
     chosen = click.get_current_context().meta.get(CHOSEN)
     for routes in current_app.blueprints.values():
-        if not isinstance(routes, Uploads):
+        if not isinstance(routes, Receiver):
             continue
         if chosen and routes.provider().config.store != chosen:
             continue

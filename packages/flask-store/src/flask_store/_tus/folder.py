@@ -25,14 +25,17 @@ from .._spool import lock
 from .._spool import make_folder
 from .._spool import sync_folder
 from ..exceptions import NotFoundError
-from .protocol import MovedError
-from .protocol import Upload
+from .part_files import PartFiles
+from .part_files import copy
+from .part_files import write
+from .place import Part
+from .upload import MovedError
+from .upload import Upload
 
 
 #: The folder in a store's root.
 FOLDER = ".tus"
 RECORD = ".json"
-BLOCK = 1 << 20
 
 
 class FolderPlace:
@@ -47,6 +50,7 @@ class FolderPlace:
         self._path = path
         self._root = root
         self._durable = durable
+        self._parts = PartFiles(path, durable=durable)
 
     def create(self, upload: Upload) -> None:
         """Begin an upload."""
@@ -56,6 +60,7 @@ class FolderPlace:
 
     def keep(self, upload: Upload) -> None:
         """Replace the record of an upload."""
+        make_folder(self._path, durable=self._durable)
         path = self._path / (upload.id + RECORD)
         draft = path.with_suffix(f".{os.urandom(8).hex()}.draft")
         with draft.open("x") as file:
@@ -88,6 +93,8 @@ class FolderPlace:
         """Return how many bytes there are, and will be after a power cut."""
         if upload.file is not None:
             return upload.length or 0
+        if upload.in_parts and upload.length is None:
+            return sum(part.size for part in self.parts(upload))
         with self._open(upload) as file:
             # Measured first: what comes meanwhile may not be on the disk yet.
             size = os.fstat(file.fileno()).st_size
@@ -113,7 +120,7 @@ class FolderPlace:
                 for block in blocks:
                     with _locked(file):
                         self._check_end(file, offset)
-                        offset += _write(file.fileno(), block, offset)
+                        offset += write(file.fileno(), block, offset)
             finally:
                 if self._durable:
                     os.fsync(file.fileno())
@@ -136,7 +143,7 @@ class FolderPlace:
             check()
             with self._open(upload) as file, _locked(file):
                 self._check_end(file, offset)
-                return offset + _copy(draft.fileno(), file.fileno(), offset)
+                return offset + copy(draft.fileno(), file.fileno(), offset)
 
     def concatenate(self, upload: Upload, parts: Iterable[Upload]) -> None:
         """Begin an upload with the bytes of others."""
@@ -145,7 +152,7 @@ class FolderPlace:
         with self._open(upload) as target:
             for part in parts:
                 with self._open(part) as source:
-                    offset += _copy(source.fileno(), target.fileno(), offset)
+                    offset += copy(source.fileno(), target.fileno(), offset)
             if self._durable:
                 os.fsync(target.fileno())
 
@@ -171,6 +178,7 @@ class FolderPlace:
                         name = save(part)
                 announce(name)
                 self.keep(replace(upload, file=name))
+            self._parts.drop(upload.id)
             self._bytes(upload.id).unlink(missing_ok=True)
 
     def _named(self, file: io.FileIO, upload: Upload) -> str | None:
@@ -185,6 +193,7 @@ class FolderPlace:
 
     def delete(self, upload: Upload) -> None:
         """Drop an upload; a file that it became stays."""
+        self._parts.drop(upload.id)
         self._bytes(upload.id).unlink(missing_ok=True)
         (self._path / (upload.id + RECORD)).unlink(missing_ok=True)
 
@@ -193,6 +202,33 @@ class FolderPlace:
         for path in sorted(self._path.glob(f"*{RECORD}")):
             with contextlib.suppress(NotFoundError):
                 yield self.find(path.name.removesuffix(RECORD))
+
+    def part_url(self, *_: object) -> None:
+        """Return None: clients send parts to the app."""
+
+    def receive_part(
+        self, upload: Upload, number: int, blocks: Iterable[bytes]
+    ) -> Part:
+        """Keep a part that was sent to the app."""
+        part = self._parts.receive(upload.id, number, blocks)
+        # What came last tells when the upload expires.
+        os.utime(self._bytes(upload.id))
+        return part
+
+    def parts(self, upload: Upload) -> list[Part]:
+        """Return the parts that are there, by number."""
+        return self._parts.list(upload.id)
+
+    def join(self, upload: Upload, parts: Iterable[Part]) -> None:
+        """Make one of the parts, which are all that there are."""
+        with self._open(upload) as file, _locked(file):
+            file.truncate()
+            offset = 0
+            for part in parts:
+                with self._parts.open(upload.id, part) as source:
+                    offset += copy(source.fileno(), file.fileno(), offset)
+            if self._durable:
+                os.fsync(file.fileno())
 
     def _bytes(self, upload_id: str) -> Path:
         return self._path / upload_id
@@ -249,28 +285,3 @@ def _locked(file: io.FileIO) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _write(descriptor: int, block: bytes, offset: int) -> int:
-    view = memoryview(block)
-    written = 0
-    while written < len(view):
-        written += os.pwrite(descriptor, view[written:], offset + written)
-    return written
-
-
-def _copy(source: int, target: int, offset: int) -> int:
-    """Copy a file to an offset of another; share its blocks where that is possible."""
-    size, copied = os.fstat(source).st_size, 0
-    while copied < size:
-        try:
-            done = os.copy_file_range(
-                source, target, size - copied, copied, offset + copied
-            )
-        except OSError:
-            block = os.pread(source, BLOCK, copied)
-            done = _write(target, block, offset + copied)
-        if not done:
-            break
-        copied += done
-    return copied

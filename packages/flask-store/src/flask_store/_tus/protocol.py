@@ -16,12 +16,16 @@ from dataclasses import field
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
-from typing import Literal
 from typing import TypeAlias
 
 from werkzeug.datastructures import Headers
 
-from .. import _names
+from .upload import Limits
+from .upload import RefusedRequest
+from .upload import Upload
+from .upload import check_size
+from .upload import is_id
+from .upload import parse_metadata
 
 
 VERSION = "1.0.0"
@@ -35,97 +39,11 @@ MEDIA_TYPE = "application/offset+octet-stream"
 METHODS = ("OPTIONS", "POST", "HEAD", "PATCH", "DELETE")
 CHECKSUM_MISMATCH = 460
 
-#: What an authorize hook is asked for.
-Step: TypeAlias = Literal["create", "read", "append", "terminate"]
 Fields: TypeAlias = Mapping[str, str] | Headers
 
-#: The most that a client may say of one upload, in bytes.
-LONGEST_METADATA = 4096
 #: The most uploads that one may be made of.
 MOST_PARTS = 1000
 _NUMBER = re.compile(r"[0-9]{1,15}")
-_ID = re.compile(r"[0-9a-f]{32}")
-
-
-class RefusedRequest(Exception):  # noqa: N818 - it ends a request, as HTTPException
-    """A request that is answered with an error.
-
-    :param status: the HTTP status.
-    :param reason: names the field and says what is wrong with it.
-    """
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(status, reason)
-        self.status = status
-        self.reason = reason
-
-
-class MovedError(Exception):
-    """Bytes came for an offset at which the upload does not end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """An upload, as its place remembers it.
-
-    :param id: 32 hexadecimal digits, at random.
-    :param owner: whatever the authorize hook returned at the creation.
-    :param length: all bytes, or None while the client has not said.
-    :param raw_metadata: the ``Upload-Metadata`` field as it was sent.
-    :param concat: the ``Upload-Concat`` field as it was sent.
-    :param created: when, in seconds since the epoch.
-    :param handle: what the place needs to find the bytes.
-    :param attempt: the name that the file was last to get; it may have it.
-    :param file: the name that the file has, once the upload is finished.
-    """
-
-    id: str
-    owner: str
-    length: int | None
-    raw_metadata: str = ""
-    concat: str = ""
-    created: float = 0.0
-    handle: str = ""
-    attempt: str | None = None
-    file: str | None = None
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The metadata, decoded; bytes that are not UTF-8 are replaced."""
-        return parse_metadata(self.raw_metadata)
-
-    @property
-    def filename(self) -> str:
-        """The client's name for the file, made safe."""
-        # By convention: tusd reads the first, Uppy sends the second as well.
-        found = self.metadata
-        return _names.clean(found.get("filename") or found.get("name"))
-
-    @property
-    def partial(self) -> bool:
-        """Whether it is only a part of others."""
-        return self.concat == "partial"
-
-    @property
-    def final(self) -> bool:
-        """Whether it is made of others."""
-        return self.concat.startswith("final")
-
-    def is_complete(self, offset: int) -> bool:
-        """Return whether all bytes are there."""
-        return self.length is not None and offset >= self.length
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the application allows.
-
-    :param max_size: bytes of a whole upload, or None.
-    :param expires: seconds after the last byte.
-    """
-
-    max_size: int | None = None
-    expires: float = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +133,6 @@ def _length(fields: Fields, limits: Limits) -> int | None:
     return None
 
 
-def check_size(size: int, limits: Limits) -> None:
-    """Refuse what is larger than allowed."""
-    if limits.max_size is not None and size > limits.max_size:
-        raise RefusedRequest(
-            413, f"Upload-Length is {size}: at most {limits.max_size} bytes are allowed"
-        )
-
-
 def read_appending(fields: Fields, upload: Upload, limits: Limits) -> Appending:
     """Read a request that brings bytes (PATCH)."""
     check_media_type(fields)
@@ -265,33 +175,6 @@ def read_checksum(fields: Fields) -> Checksum | None:
     return Checksum(algorithm, expected)
 
 
-def parse_metadata(raw: str, *, strict: bool = False) -> dict[str, str]:
-    """Decode an ``Upload-Metadata`` field.
-
-    :param strict: refuse what the protocol does not allow; otherwise leave it out.
-    """
-    if strict and len(raw) > LONGEST_METADATA:
-        raise RefusedRequest(
-            400, f"Upload-Metadata: send at most {LONGEST_METADATA} bytes"
-        )
-    found: dict[str, str] = {}
-    for pair in filter(None, map(str.strip, raw.split(","))):
-        key, _, encoded = pair.partition(" ")
-        try:
-            value = base64.b64decode(encoded.strip(), validate=True)
-        except (binascii.Error, ValueError):
-            value = None
-        if value is not None and key not in found and key.isascii():
-            found[key] = value.decode(errors="replace")
-        elif strict:
-            raise RefusedRequest(
-                400,
-                f"Upload-Metadata: {key[:60]!r} must come once, with its value in "
-                "Base64",
-            )
-    return found
-
-
 def number(name: str, value: str | None) -> int:
     """Return a field's number of bytes."""
     if value is None or not _NUMBER.fullmatch(value):
@@ -307,11 +190,6 @@ def id_of(url: str) -> str:
     if not is_id(found):
         raise RefusedRequest(400, f"Upload-Concat: {url[:60]!r} is no upload's URL")
     return found
-
-
-def is_id(text: str) -> bool:
-    """Return whether a text is an id, and nothing that could be a path."""
-    return _ID.fullmatch(text) is not None
 
 
 def total(uploads: Iterable[tuple[Upload, int]], owner: str) -> int:

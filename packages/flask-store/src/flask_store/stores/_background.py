@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
-    from .._tus.endpoint import Place
+    from .._tus.place import Place
 
 logger: logging.Logger = logging.getLogger("flask_store")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
     from .._accept import Accept
-    from .._tus.endpoint import Place
+    from .._tus.place import Place
 
 
 class BaseStore(Addresses, Work):

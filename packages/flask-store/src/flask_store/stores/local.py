@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.datastructures import FileStorage
 
-    from .._tus.endpoint import Place
+    from .._tus.place import Place
 
 
 #: How often a folder that was removed meanwhile is made again.

@@ -28,7 +28,7 @@ from .base import BaseStore
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
-    from .._tus.endpoint import Place
+    from .._tus.place import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from .base import BaseStore
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
 
-    from .._tus.endpoint import Place
+    from .._tus.place import Place
 
 #: What is sent in one request, and is in memory meanwhile.
 LARGEST_PUT = 16 * MIB
