@@ -27,10 +27,12 @@ from flask import current_app
 from .._attributes import SaveOptions
 from .._attributes import checked
 from .._signals import upload_finished
+from .._state import get_state
 from ..exceptions import BackendError
 from ..exceptions import InvalidAttributeError
 from ..exceptions import NotFoundError
 from ..exceptions import RefusedError
+from ..exceptions import SetupError
 from .place import Place
 from .upload import Limits
 from .upload import MovedError
@@ -98,8 +100,14 @@ class Receiver(Blueprint):
 
         :raises StoreError: where there is no such store, or it cannot.
         """
-        if "store" in app.extensions:
-            self.check_store(app)
+        with app.app_context():
+            try:
+                get_state()
+            except SetupError:
+                # It is set up later, and checks the routes then.
+                pass
+            else:
+                self.check_store(app)
         super().register(app, options)
 
     def check_store(self, app: Flask) -> None:
