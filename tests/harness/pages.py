@@ -236,9 +236,9 @@ def matches(expected: str, printed: str) -> bool:
     if not expected.strip():
         return True
     pattern = ".*?".join(
-        re.escape(part) for part in re.split(r"[ ]*…\n?", tidy(expected))
+        re.escape(part) for part in re.split(r"[ ]*…\n?", f"{tidy(expected)}\n")
     )
-    return re.fullmatch(pattern, tidy(printed), re.DOTALL) is not None
+    return re.fullmatch(pattern, f"{tidy(printed)}\n", re.DOTALL) is not None
 
 
 def tidy(text: str) -> str:
