@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-import harness
 import pytest
+
+import harness
 
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -153,7 +154,10 @@ class Reader:
             "FLASK_RUN_PORT": self.ports["5000"],
             "PYTHONWARNINGS": "default",
             "COLUMNS": "88",
+            # Each command starts Python anew.
+            "PYTHONPYCACHEPREFIX": str(self.home.parent / "pycache"),
         }
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         if command.startswith(SERVERS) and is_server(command):
             self.serve(command, environ)
             return
@@ -212,8 +216,6 @@ def is_server(command: str) -> bool:
 
 def answers(port: str) -> bool:
     """Return whether something listens on a port; wait a moment if not."""
-    import socket
-
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", int(port))) == 0:
             return True
