@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from flask_store import BackendError
 from flask_store import DisconnectedError
+from flask_store import NoFileError
 from flask_store.config import Config
 from flask_store.stores.local import LocalStore
 
@@ -95,3 +96,56 @@ def test_errors_of_the_body(store: LocalStore) -> None:
             pytest.raises(expected, match=r"400|413"),
         ):
             store.save(request.environ["wsgi.input"], "a.bin")
+
+
+FORM = (
+    b"--b\r\n"
+    b'Content-Disposition: form-data; name="%b"; filename="a.bin"\r\n\r\n%b\r\n'
+    b"--b--\r\n"
+)
+FORM_TYPE = {"CONTENT_TYPE": "multipart/form-data; boundary=b"}
+
+
+# Werkzeug leaves the file of a cut part to the collector.
+@pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
+@pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
+def test_cut_form(store: LocalStore, announced: bool) -> None:
+    """A form that is cut is the client's abort, not a form without a file."""
+    whole = FORM % (b"afile", b"x" * 500)
+    length = {"CONTENT_LENGTH": str(len(whole))} if announced else {}
+    for end in (20, 90, 300, len(whole) - 10):
+        with (
+            context(whole[:end], **FORM_TYPE, **length),
+            pytest.raises(DisconnectedError, match=r"ended early, or is malformed"),
+        ):
+            store.save(request.files.get("afile"))
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (FORM % (b"other", b"x" * 500), FORM_TYPE),
+        (b"--b--\r\n", FORM_TYPE),
+        (b"a=b", {"CONTENT_TYPE": "application/x-www-form-urlencoded"}),
+    ],
+    ids=["other field", "no field", "no file"],
+)
+def test_whole_form_without_the_file(
+    store: LocalStore, body: bytes, kind: dict[str, str]
+) -> None:
+    """A whole form without the file is told as that."""
+    with (
+        context(body, CONTENT_LENGTH=str(len(body)), **kind),
+        pytest.raises(NoFileError, match="No file was sent"),
+    ):
+        store.save(request.files.get("afile"))
+
+
+def test_no_form(store: LocalStore) -> None:
+    """Nothing is read of a form that the app has not looked at."""
+    body = FORM % (b"afile", b"x")
+    with context(body, CONTENT_LENGTH="500", **FORM_TYPE):
+        with pytest.raises(NoFileError, match="No file was sent"):
+            store.save(None)
+        assert request.environ["wsgi.input"].tell() == 0

@@ -57,7 +57,7 @@ class Bucket:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.name = config.s3_bucket
+        self.name: str | None = config.s3_bucket
         self._clients: dict[tuple[int, int], Any] = {}
         self._probing = threading.Lock()
         self._dialect: Future[Dialect] | None = None

@@ -21,6 +21,10 @@ from .exceptions import DisconnectedError
 from .exceptions import StoreError
 
 
+#: More than a form without fields takes.
+LONGEST_END = 1024
+
+
 def is_body(stream: object) -> bool:
     """Return whether a stream is the current request's body."""
     if stream is None or not has_request_context():
@@ -28,6 +32,26 @@ def is_body(stream: object) -> bool:
     # Not by request.stream, which would make one where the app has not.
     bodies = vars(request).get("stream"), request.environ.get("wsgi.input")
     return any(stream is body for body in bodies)
+
+
+def check_form() -> None:
+    """Check that the current request's form, where no file was found, is whole.
+
+    A form that cannot be read to its end is empty to Werkzeug: without one field, which
+    no form is that a browser sends whole.
+
+    :raises DisconnectedError: for one that is cut, or malformed.
+    """
+    if not has_request_context() or "files" not in vars(request):
+        return
+    if request.mimetype != "multipart/form-data" or request.files or request.form:
+        return
+    boundary = request.mimetype_params.get("boundary", "")
+    # The end of a form alone: two dashes on both sides of the boundary, and a line's.
+    if (request.content_length or LONGEST_END) > len(boundary) + 8:
+        length = request.content_length
+        of = "" if length is None else f" of {length} bytes"
+        raise DisconnectedError(f"The client's form{of} ended early, or is malformed.")
 
 
 def content_digest() -> str | None:

@@ -51,8 +51,8 @@ class Spool(io.BufferedRandom):
 
     def __init__(self, folder: str, label: str) -> None:
         self._hidden: str | None = None
-        self.hidden = False
-        self.linked = False
+        self.hidden: bool = False
+        self.linked: bool = False
         descriptor = self._open_unnamed(folder)
         if descriptor is None:
             self._hidden = str(Path(folder, HIDDEN_PREFIX + uuid.uuid4().hex))

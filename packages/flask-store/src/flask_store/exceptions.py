@@ -60,7 +60,7 @@ class InvalidNameError(StoreError, ValueError):
 class NoFileError(StoreError, BadRequest):
     """A form was sent without a file; unhandled, it answers 400."""
 
-    description = "No file was sent."
+    description: str = "No file was sent."
 
 
 class DisconnectedError(StoreError, ClientDisconnected):
@@ -94,7 +94,7 @@ class RefusedError(StoreError, UnprocessableEntity):
     :param description: the reason, which the client may see.
     """
 
-    description = "The file was refused."
+    description: str = "The file was refused."
 
 
 class DigestError(StoreError, BadRequest):

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeEngine
 from werkzeug.datastructures import FileStorage
 from werkzeug.utils import import_string
 
@@ -42,8 +43,8 @@ class FlaskStoreType(TypeDecorator[FileWrapper]):
     :param store: the name of a store in ``STORES``.
     """
 
-    impl = String(1024)
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = String(1024)
+    cache_ok: bool | None = True
 
     def __init__(self, destination: str | None = None, *, store: str = DEFAULT) -> None:
         super().__init__()

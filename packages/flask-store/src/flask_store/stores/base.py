@@ -25,6 +25,7 @@ from .._listing import check_limit
 from .._listing import page
 from .._listing import rolled_up
 from .._request import body_of
+from .._request import check_form
 from .._request import content_digest
 from .._request import is_body
 from .._upload import Upload
@@ -66,8 +67,8 @@ class BaseStore(Addresses, Work):
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
     ) -> None:
-        self.config = config or Config()
-        self.destination = _names.check(destination) if destination else ""
+        self.config: Config = config or Config()
+        self.destination: str = _names.check(destination) if destination else ""
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:
@@ -107,6 +108,7 @@ class BaseStore(Addresses, Work):
         :raises DigestError: where the bytes are not those that the client announced.
         :raises RefusedError: where an accept hook refuses them; then nothing is left.
         :raises NoFileError: where the form was sent without a file.
+        :raises DisconnectedError: where the body or the form ended early.
         :raises InvalidNameError: where ``name`` leads out of the store.
         :raises BackendError: where it cannot be saved; then nothing is left.
         """
@@ -304,6 +306,8 @@ class BaseStore(Addresses, Work):
         options: SaveOptions,
     ) -> Upload:
         """Return what is to be saved, with the store's own accept hook."""
+        if file is None:
+            check_form()
         if is_body(file):
             options.setdefault("content_digest", content_digest())
             file = body_of(file)

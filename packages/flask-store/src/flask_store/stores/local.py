@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import BinaryIO
+from typing import ClassVar
 from typing import Unpack
 
 from .. import _names
@@ -64,7 +65,7 @@ class LocalStore(BaseStore):
 
     register_route = True
     can_spool = True
-    REQUIRED_CONFIGURATION = ("STORE_PATH",)
+    REQUIRED_CONFIGURATION: ClassVar[tuple[str, ...]] = ("STORE_PATH",)
 
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
@@ -73,7 +74,7 @@ class LocalStore(BaseStore):
         path = self.config.path
         if path is None or not Path(path).is_absolute():
             raise ConfigError("STORE_PATH", path, "set the absolute path of a folder")
-        self.root = Path(path)
+        self.root: Path = Path(path)
 
     @classmethod
     def app_defaults(cls, app: Flask) -> None:

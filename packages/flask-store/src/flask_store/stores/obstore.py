@@ -77,7 +77,7 @@ class ObjectStore(BaseStore):
         self, destination: str | None = None, *, config: Config | None = None
     ) -> None:
         super().__init__(destination, config=config)
-        self.prefix = (self.config.path or "").strip("/")
+        self.prefix: str = (self.config.path or "").strip("/")
         other = self.config.other
         self._backend = Backend(other.get(URL), other.get(OPTIONS, {}))
 

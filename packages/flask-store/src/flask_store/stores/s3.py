@@ -48,7 +48,6 @@ from ._direct import WEEK
 from ._direct import DirectUpload as DirectUpload
 from ._direct import DirectUploads
 from ._listings import Listings
-from .base import BaseStore
 
 
 if TYPE_CHECKING:
@@ -69,8 +68,8 @@ class S3Store(Listings, DirectUploads):
         require("boto3", "s3")
         if not self.config.s3_bucket:
             raise NotConfiguredError("STORE_S3_BUCKET", None, "set the bucket's name")
-        self.bucket = Bucket(self.config)
-        self.prefix = (self.config.path or "").strip("/")
+        self.bucket: Bucket = Bucket(self.config)
+        self.prefix: str = (self.config.path or "").strip("/")
 
     def territory(self) -> tuple[str, str]:
         """Return the bucket, and what all keys start with."""
@@ -272,10 +271,6 @@ class S3GeventStore(Background, S3Store):
         "STORE_S3_BUCKET",
         "STORE_SPOOL_PATH",
     )
-    # What waits is no object yet, so S3 alone cannot tell.
-    copy = BaseStore.copy
-    page = BaseStore.page
-    delete_prefix = BaseStore.delete_prefix
 
     def __init__(
         self, destination: str | None = None, *, config: Config | None = None
