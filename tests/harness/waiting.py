@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 
+#: Whether LONG_TESTS asks for the long form of tests that repeat things at random.
+LONG = bool(os.environ.get("LONG_TESTS"))
 #: Seconds: far more than anything takes, on a machine that is busy too.
 WAIT = 60.0
 

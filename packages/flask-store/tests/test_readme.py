@@ -73,6 +73,25 @@ def test_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert response.data == b"picture"
 
 
+def test_private_quick_start(tmp_path: Path) -> None:
+    """In a private store the quick start gives a signed URL, and only that opens."""
+    code = sample("store = Store(app)").replace(
+        "/some/path/to/somewhere", str(tmp_path)
+    )
+    code = code.replace("f.absolute_url()", "f.url(expires=3600)").replace(
+        "store = Store(app)",
+        "app.config.update(STORE_PRIVATE=True, SECRET_KEY='key')\nstore = Store(app)",
+    )
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(code, names)
+    client = names["app"].test_client()
+    form = {"afile": (io.BytesIO(b"picture"), "localfile.jpg")}
+    url = client.post("/upload", data=form).text
+    with client.get(url) as response:
+        assert response.data == b"picture"
+    assert client.get(url.partition("?")[0]).status_code == 403
+
+
 @pytest.fixture
 def app() -> Flask:
     """An app with a store in memory."""

@@ -18,6 +18,7 @@ from werkzeug.datastructures import FileStorage
 
 from flask_store import FileWrapper
 from flask_store import NoFileError
+from flask_store import Provider
 from flask_store import RefusedError
 from flask_store import Store
 from flask_store import StoreError
@@ -32,6 +33,7 @@ from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy import event  # noqa: E402
 from sqlalchemy import insert  # noqa: E402
 from sqlalchemy import select  # noqa: E402
+from sqlalchemy import text  # noqa: E402
 from sqlalchemy import update  # noqa: E402
 from sqlalchemy.exc import IntegrityError  # noqa: E402
 from sqlalchemy.exc import OperationalError  # noqa: E402
@@ -68,6 +70,14 @@ class User(Base):
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "user"}  # noqa: RUF012
 
 
+class Letter(Base):
+    __tablename__ = "letter"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scan: Mapped[FileWrapper | None] = mapped_column(
+        FlaskStoreType("rows", store="private")
+    )
+
+
 class Admin(User):
     __mapper_args__ = {"polymorphic_identity": "admin"}  # noqa: RUF012
 
@@ -76,7 +86,12 @@ class Admin(User):
 def provider(tmp_path: Path) -> Iterator[BaseStore]:
     """A local store, in an app's context."""
     app = Flask(__name__)
-    app.config.update(STORE_PATH=str(tmp_path / "files"), STORE_FSYNC=False)
+    private = {"PATH": str(tmp_path / "private"), "FSYNC": False}
+    app.config.update(
+        STORE_PATH=str(tmp_path / "files"),
+        STORE_FSYNC=False,
+        STORES={"private": private},
+    )
     store = Store(app)
     with app.app_context():
         yield store.Provider()
@@ -503,3 +518,27 @@ def test_sweep_needs_models() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"{StoreError.__name__}: no mapped class has a" in ended.stderr
+
+
+def test_column_of_a_named_store(session: Session, provider: BaseStore) -> None:
+    """A column's files are in its own store, whose name no row has."""
+    ours = provider.save(picture(b"ours"), "rows/a.png")
+    letter = Letter(scan=picture(b"theirs"))
+    session.add(letter)
+    session.commit()
+    private = Provider(store="private")
+    assert (letter.scan and letter.scan.store, str(letter.scan)) == (
+        "private",
+        "rows/a.png",
+    )
+    statement = text("SELECT scan FROM letter")
+    assert session.execute(statement).scalar_one() == "rows/a.png"
+    with private.open("rows/a.png") as file:
+        assert file.read() == b"theirs"
+    left = private.save(picture(b"left"), "rows/b.png")
+    orphans = sweep(session, "rows/", store="private", older=timedelta(0), delete=True)
+    assert list(orphans) == [left]
+    session.delete(letter)
+    session.commit()
+    assert list(private.list()) == []
+    assert ours.exists()

@@ -15,7 +15,7 @@ never                   it was sent, has failed for good, or is gone
 
 The journal is read when its folder has changed, looked at every ``LOOK_SECONDS``: so
 what another process leaves, or an operator retries, is sent by one that runs. At exit,
-:meth:`Courier.drain` waits for what is left, for a limited time.
+:meth:`Courier.drain` tries what is left again and again, for a limited time.
 
 The loop is a hub of gevent's own in a thread; under a server that gevent has patched,
 the thread is a greenlet of its hub. What blocks runs in native threads.
@@ -24,6 +24,7 @@ the thread is a greenlet of its hub. What blocks runs in native threads.
 from __future__ import annotations
 
 import atexit
+import functools
 import heapq
 import logging
 import os
@@ -34,6 +35,7 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
+from typing import Protocol
 
 from ._offload import patched
 from ._outage import Outage
@@ -56,12 +58,20 @@ def backoff(attempts: int) -> float:
     return delay * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
+class Attempt(Protocol):
+    """A call that tries a job."""
+
+    def __call__(self, job_id: str, /, *, early: bool) -> float | None:
+        """Try a job; return the Unix time of the next attempt, or None."""
+
+
 class Courier:
     """Try jobs when they are due.
 
     :param look: returns the ids and due times of all jobs that wait.
     :param changed: returns a number that changes with them.
-    :param attempt: tries one; returns the Unix time of the next attempt, or None.
+    :param attempt: tries one, when it is due or ``early``; returns the Unix time of the
+        next attempt, or None.
     :param workers: how many are tried at once.
     :param limit: the seconds that :meth:`drain` waits at exit.
     """
@@ -70,7 +80,7 @@ class Courier:
         self,
         look: Callable[[], Iterable[tuple[str, float]]],
         changed: Callable[[], int],
-        attempt: Callable[[str], float | None],
+        attempt: Attempt,
         *,
         workers: int,
         limit: float,
@@ -94,6 +104,8 @@ class Courier:
         self._active: set[str] = set()
         self._seen = -1
         self._next_look = 0.0
+        #: Since a drain has begun, nothing waits for its time.
+        self._hurrying = False
         self._draining = False
         self._stopping = False
 
@@ -141,7 +153,8 @@ class Courier:
         """
         if self._process != os.getpid():
             return True
-        self._draining, self._seen, self._next_look = True, -1, 0.0
+        self._hurrying = self._draining = True
+        self._seen, self._next_look = -1, 0.0
         self._wake.send()
         deadline = time.monotonic() + limit
         while self._draining or self._new or self._due or self._active:
@@ -246,10 +259,13 @@ class Courier:
         return max(pause, POLL_SECONDS)
 
     def _deliver(self, job_id: str, threads: Any, work: Any) -> None:
-        due, error = threads.apply(self._try, (lambda: self._attempt(job_id),))
+        attempt = functools.partial(self._attempt, job_id, early=self._hurrying)
+        due, error = threads.apply(self._try, (attempt,))
         if error is not None:
             logger.error("an upload was not sent", exc_info=error)
             due = time.time() + LONGEST_DELAY
+        if due is not None and self._hurrying:
+            due = min(due, time.time() + FIRST_DELAY)
         if due is not None:
             self._schedule(job_id, due)
         self._active.discard(job_id)

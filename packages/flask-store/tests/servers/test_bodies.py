@@ -6,9 +6,7 @@ import contextlib
 import json
 import random
 import socket
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ import harness
 from flask_store.config import Config
 from flask_store.stores.local import LocalStore
 from flask_store.stores.s3 import S3Store
+from harness.waiting import LONG
+from harness.waiting import WAIT
+from harness.waiting import until
 
 
-WAIT = 30.0
 SIZE = 700_000
 
 APP = """
@@ -131,6 +131,11 @@ def serve(kind: str, given: dict[str, Any], folder: Path) -> Any:
     return harness.serve(kind, folder / "bodies_app.py", environ=environ)
 
 
+#: What servers raise where Werkzeug reads a form that ends too early.
+PASSED_ON = ("ChunkMissingTerminator", "NoMoreData", "InvalidChunk", "OSError")
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("server", SERVERS)
 def test_cut_bodies(server: str, given: dict[str, Any], tmp_path: Path) -> None:
     """Of a body that is cut nothing is saved, and the error names the client."""
@@ -144,8 +149,8 @@ def test_cut_bodies(server: str, given: dict[str, Any], tmp_path: Path) -> None:
         for framing in ("length", "chunked")
     ]
     with serve(server, given, tmp_path) as running:
-        for number in range(20):
-            for case in cases if number < 2 else (places.choice(cases),):
+        for _ in range(20 if LONG else 1):
+            for case in cases:
                 post(running, cut(places, *case))
         for store in ("local", "memory", "s3", "background"):
             body = in_form(b"whole")
@@ -153,11 +158,11 @@ def test_cut_bodies(server: str, given: dict[str, Any], tmp_path: Path) -> None:
         until(lambda: log.read_text().count("form saved") == 4, "not all are saved")
         until(lambda: len(list(stores(given)[1].list())) == 2, "one is not sent")
     outcomes = [line.split(" ", 2) for line in log.read_text().splitlines()]
+    aborts = ("DisconnectedError: 400", "ClientDisconnected: 400", *PASSED_ON)
     for _, how, outcome in outcomes[:-4]:
-        # A form is read before it is saved, by Werkzeug, which finds no file in it, or
-        # passes the server's own error on.
-        assert outcome != "saved"
-        assert how == "form" or outcome.startswith("DisconnectedError: 400")
+        # Werkzeug reads a form before it is saved, and passes the server's error on.
+        expected = aborts if how == "form" else aborts[:1]
+        assert outcome.startswith(expected)
     assert [it.size for it in stores(given)[0].list()] == [5]
     assert [it.size for it in stores(given)[1].list()] == [5] * 2
 
@@ -179,14 +184,6 @@ def stores(given: dict[str, Any]) -> tuple[LocalStore, S3Store]:
         LocalStore(config=Config(path=given["local"])),
         S3Store(config=Config.from_mapping(given["s3"])),
     )
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def test_form_of_many_files(given: dict[str, Any], tmp_path: Path) -> None:
