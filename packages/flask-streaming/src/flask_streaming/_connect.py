@@ -76,7 +76,7 @@ def _sentinel(url: str, options: dict[str, Any]) -> Any:
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     master, database = _path(url)
-    query = dict(parse_qsl(parts.query))
+    query: dict[str, Any] = dict(parse_qsl(parts.query))
     secure = {"ssl": True} if url.startswith("rediss") else {}
     of_sentinels = {
         name: query.pop(f"sentinel_{name}", None) for name in ("username", "password")

@@ -58,10 +58,12 @@ class Source(Protocol):
     @property
     def behind(self) -> bool:
         """Whether the history does not hold any more what comes next."""
+        ...
 
     @property
     def more(self) -> bool:
         """Whether another block may be there already."""
+        ...
 
     def listen(self, wake: Callable[[], None]) -> None:
         """Call the function whenever there may be something to read."""
@@ -71,6 +73,7 @@ class Source(Protocol):
 
     def renewed(self) -> bytes:
         """Return a block that brings the client's position up to date."""
+        ...
 
     def close(self) -> None:
         """Stop. May be called more than once, and from any thread."""

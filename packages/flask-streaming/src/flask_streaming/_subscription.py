@@ -139,11 +139,11 @@ class Channel:
     __slots__ = ("__weakref__", "name", "subscribers", "used", "window")
 
     def __init__(self, name: str, window: Window, used: float = 0.0) -> None:
-        self.name = name
-        self.window = window
+        self.name: str = name
+        self.window: Window = window
         # Weak: a view may fail between subscribing and answering.
         self.subscribers: WeakSet[Subscription] = WeakSet()
-        self.used = used
+        self.used: float = used
 
 
 class Feed(Protocol):
@@ -177,9 +177,9 @@ class Subscription:
         #: Where the client stood; None where it is told a gap, or nothing is known.
         self.position: Position | None = None
         #: Whether there may be more than was taken last.
-        self.more = False
+        self.more: bool = False
         #: Whether every channel has ended, and the client has seen it.
-        self.over = False
+        self.over: bool = False
 
     def begin(self, opening: Opening, now: Position, *channels: Channel) -> None:
         """Set where the subscription starts. For brokers.

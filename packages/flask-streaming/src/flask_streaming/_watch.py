@@ -15,6 +15,7 @@ from copy import deepcopy
 from typing import Any
 
 import flask
+from blinker import NamedSignal
 from blinker import Namespace
 from flask import Flask
 from flask import Response
@@ -46,7 +47,7 @@ SHOWN_EARLY = {
 #: Sent when a streamed response ends, however it ends, with the app as sender and
 #: `response`, `bytes`, `chunks`, `seconds` and `exception`, which is None where all
 #: was sent and a :exc:`ClientDisconnected` where the client left.
-stream_finished = Namespace().signal("stream-finished")
+stream_finished: NamedSignal = Namespace().signal("stream-finished")
 
 
 def keep_context(*, unbuffered: bool = False) -> None:
@@ -132,7 +133,7 @@ def _hold_context() -> Callable[[BaseException | None], None]:
     # What a cookie can hold is small, and can be copied in depth.
     copy = deepcopy if isinstance(saved, SecureCookieSession) else dict
     before = copy(dict(saved))
-    held: Any = flask.stream_with_context(iter((None,)))
+    held: Any = flask.stream_with_context(iter(("",)))
     next(held)
 
     def release(error: BaseException | None) -> None:
