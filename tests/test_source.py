@@ -57,11 +57,8 @@ def package(request: pytest.FixtureRequest) -> Package:
 
 #: What is still to be brought in line; each line goes when it is.
 UNFINISHED = [
-    "test_one_way_to_the_state[flask_webcache]",
     "test_errors_have_equal_sources",
-    "test_no_private_names_of_others[flask_webcache]",
     "test_sizes[flask_store]",
-    "test_sizes[flask_webcache]",
     "test_docstrings[flask_store]",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 from cachelib import SimpleCache
@@ -20,13 +21,12 @@ from ._local import Local
 from ._renewing import Renewals
 from ._rules import keys
 from ._shared import Shared
-from ._stock import ALL
-from ._stock import EXTRA
-from ._stock import Stock
-from ._stock import tag_thing
-from ._stock import url_thing
 from ._waiting import Leads
-from .config import Config
+
+
+if TYPE_CHECKING:
+    from ._stock import Stock
+    from .config import Config
 
 
 logger = logging.getLogger("flask_webcache")
@@ -43,6 +43,8 @@ class Cache:
         self.app = app
         self.config = config
         self.events = Events(app)
+        #: Whether the cache stands around the app, too.
+        self.around = False
         self._front = f"{config.key_prefix}{config.master_salt} "
         self._ignored = config.ignored_query
         self._ordered = config.sort_query
@@ -77,7 +79,9 @@ class Cache:
     def key(self, environ: Mapping[str, Any]) -> str:
         """Return the key of the resource that a request is for."""
         key = self._front + keys.of_request(environ, self._ignored, self._ordered)
-        return key if self._extra is None else f"{key}{EXTRA}{self._extra(environ)}"
+        return (
+            key if self._extra is None else f"{key}{keys.EXTRA}{self._extra(environ)}"
+        )
 
     def url_key(self, url: str) -> str:
         """Return the key of the resource at an absolute URL."""
@@ -90,18 +94,17 @@ class Cache:
 
     def purge_key(self, key: str, *, soft: bool = False) -> bool:
         """Purge the resource with a key; return whether it is done."""
-        return self._purged(url_thing(key), soft)
+        return self._purged(self.stock.purge_key(key, soft=soft))
 
     def purge_tag(self, tag: str, *, soft: bool = False) -> bool:
         """Purge the responses with a tag; return whether it is done."""
-        return self._purged(tag_thing(tag), soft)
+        return self._purged(self.stock.purge_tag(tag, soft=soft))
 
     def purge_all(self) -> bool:
         """Purge everything; return whether it is done."""
-        return self._purged(ALL, False)
+        return self._purged(self.stock.purge_all())
 
-    def _purged(self, thing: str, soft: bool) -> bool:
-        done = self.stock.purge(thing, soft=soft)
+    def _purged(self, done: bool) -> bool:
         self.events.note("purged" if done else "purge-failed")
         return done
 

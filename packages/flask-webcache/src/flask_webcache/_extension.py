@@ -12,6 +12,7 @@ from ._fast import FastPath
 from ._setup import refuse_twice
 from ._state import NAME
 from ._state import get_state
+from ._state import state_in
 from .config import Config
 from .handlers import RequestHandler
 from .handlers import ResponseHandler
@@ -67,9 +68,7 @@ class WebCache:
         RequestHandler(self.cache, app, config)
         ResponseHandler(self.cache, app, config)
         if self.fast:
-            state = app.extensions[NAME]
-            state.roles.add("around")
-            FastPath.install(app, state.cache)
+            FastPath.install(app, state_in(app).cache)
 
     def purge(self, url: str, *, soft: bool = False) -> bool:
         """Purge one URL with all of its variants.

@@ -16,6 +16,8 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 from werkzeug.wsgi import ClosingIterator
 
+from ._answers import NOT_MODIFIED
+from ._answers import hit
 from ._cache import Cache
 from ._exchange import EXCHANGE
 from ._exchange import Exchange
@@ -24,10 +26,8 @@ from ._exchange import plain
 from ._rules.entry import Entry
 from ._rules.entry import lean
 from ._stock import Look
-from .storage import NOT_MODIFIED
 from .storage import Retrieval
 from .storage import Store
-from .storage import hit
 
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class FastPath:
     @classmethod
     def install(cls, app: Flask, cache: Cache) -> None:
         """Put the cache around the app and the middleware that is installed already."""
+        cache.around = True
         app.wsgi_app = cls(app.wsgi_app, cache)  # type: ignore[method-assign]
 
     def __call__(

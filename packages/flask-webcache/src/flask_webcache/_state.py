@@ -9,6 +9,8 @@ from typing import Literal
 from urllib.parse import urljoin
 from urllib.parse import urlsplit
 
+from cachelib.base import BaseCache
+from flask import Flask
 from flask import Response
 from flask import current_app
 from flask import has_request_context
@@ -17,11 +19,12 @@ from flask import request
 from ._cache import Cache
 from ._setup import state_of
 from .config import Config
+from .exceptions import SetupError
 
 
 #: The key in ``app.extensions``.
 NAME = "webcache"
-Role = Literal["requests", "responses", "around"]
+Role = Literal["requests", "responses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,27 @@ class State:
 def get_state() -> State:
     """Return the current app's state."""
     return state_of(NAME, "WebCache", State)
+
+
+def state_in(app: Flask) -> State:
+    """Return the state of an app that is being set up, or was."""
+    state: State = app.extensions[NAME]
+    return state
+
+
+def given_role(
+    app: Flask, role: Role, config: Config | None, cache: BaseCache | None
+) -> bool:
+    """Give an app a role, and its state, unless it has one; return whether it is new.
+
+    :raises SetupError: if it has the role.
+    """
+    new = NAME not in app.extensions
+    if new:
+        config = config or Config.from_mapping(app.config)
+        app.extensions[NAME] = State(Cache(app, config, cache))
+    roles = state_in(app).roles
+    if role in roles:
+        raise SetupError(f"The handler of {role} is already set up on this app.")
+    roles.add(role)
+    return new

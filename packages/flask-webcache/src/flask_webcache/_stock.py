@@ -50,6 +50,7 @@ from typing import Any
 from ._rules.entry import LONGEST
 from ._rules.entry import Entry
 from ._rules.entry import Metadata
+from ._rules.keys import EXTRA
 from ._rules.variants import language_key
 from ._rules.variants import variant_keys
 from .config import Config
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
 
 #: The thing that is everything.
 ALL = "all"
-#: Between a URL and what the app adds to the key of its responses.
-EXTRA = "\x1f"
 #: How many resources a process keeps hints on.
 HINTS = 10_000
 
@@ -131,6 +130,18 @@ class Stock(ABC):
     @abstractmethod
     def renew(self, look: Look) -> bool:
         """Replace the generation of the URL; return whether it was the claimed one."""
+
+    def purge_key(self, key: str, *, soft: bool = False) -> bool:
+        """Purge the resource with a key; return whether it is done."""
+        return self.purge(url_thing(key), soft=soft)
+
+    def purge_tag(self, tag: str, *, soft: bool = False) -> bool:
+        """Purge the responses with a tag; return whether it is done."""
+        return self.purge(tag_thing(tag), soft=soft)
+
+    def purge_all(self) -> bool:
+        """Purge everything; return whether it is done."""
+        return self.purge(ALL)
 
     def answers(self, entry: Entry, now: float) -> bool:
         """Return whether a valid entry may answer a plain request at once."""

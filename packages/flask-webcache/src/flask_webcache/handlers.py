@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 from typing import Any
 
 from cachelib.base import BaseCache
@@ -19,7 +20,9 @@ from flask import Response
 from flask import request
 from flask import request_started
 
-from ._cache import Cache
+from ._answers import hit
+from ._answers import ready
+from ._answers import streamed
 from ._cli import cli
 from ._exchange import EXCHANGE
 from ._exchange import Exchange
@@ -28,16 +31,17 @@ from ._exchange import exchange_of
 from ._exchange import plain
 from ._reads import watch
 from ._rules.entry import Entry
-from ._state import NAME
 from ._state import Role
 from ._state import State
-from .config import Config
-from .exceptions import SetupError
+from ._state import given_role
+from ._state import state_in
 from .storage import Retrieval
 from .storage import Store
-from .storage import hit
-from .storage import ready
-from .storage import streamed
+
+
+if TYPE_CHECKING:
+    from ._cache import Cache
+    from .config import Config
 
 
 __all__ = ["RequestHandler", "ResponseHandler"]
@@ -124,7 +128,7 @@ class ResponseHandler(_Handler, Store):
         def store_response(response: Response) -> Response:
             return self.handle_response(cache, _current(), response)
 
-        app.extensions[NAME].hooks.append(store_response)
+        state_in(app).hooks.append(store_response)
 
     def handle_response(
         self, cache: Cache, asking: Request, response: Response
@@ -135,7 +139,7 @@ class ResponseHandler(_Handler, Store):
             sent: Sent | None = asking.__dict__[_SENT]
             return response if sent is None else ready(cache, *sent)
         exchange = _exchange(cache, asking)
-        if around(cache.app):
+        if cache.around:
             exchange.streamed = streamed(response, cache.config.max_body_bytes)
             if response.status_code == 304:
                 exchange.lines = response.headers.to_wsgi_list()
@@ -150,21 +154,12 @@ def set_up(
     app: Flask, cache: BaseCache | None, config: Config | None, role: Role
 ) -> State:
     """Return the state of an app, made if it has none, with one more handler."""
-    state: State | None = app.extensions.get(NAME)
-    if state is None:
-        config = config or Config.from_mapping(app.config)
-        state = app.extensions[NAME] = State(Cache(app, config, cache))
+    new = given_role(app, role, config, cache)
+    state = state_in(app)
+    if new:
         app.cli.add_command(cli)
         _follow(app, state)
-    if role in state.roles:
-        raise SetupError(f"The handler of {role} is already set up on this app.")
-    state.roles.add(role)
     return state
-
-
-def around(app: Flask) -> bool:
-    """Return whether the cache stands around the app, too."""
-    return "around" in app.extensions[NAME].roles
 
 
 def _follow(app: Flask, state: State) -> None:
@@ -176,7 +171,7 @@ def _follow(app: Flask, state: State) -> None:
         asking = _current()
         environ = asking.environ
         exchange = exchange_of(environ, environ) if EXCHANGE in environ else None
-        if exchange is not None and exchange.recorder is None and around(app):
+        if exchange is not None and exchange.recorder is None and cache.around:
             asking.__dict__[EXCHANGE] = exchange
             if exchange.state is not ExchangeState.FORWARD:
                 return
@@ -202,7 +197,7 @@ def _follow(app: Flask, state: State) -> None:
     @app.teardown_request
     def end(error: BaseException | None) -> None:  # noqa: ARG001 - Flask's
         exchange = _current().__dict__.get(EXCHANGE)
-        if exchange is not None and not around(app):
+        if exchange is not None and not cache.around:
             exchange.release()
 
 
@@ -236,5 +231,5 @@ def _followed(app: Flask, asking: Request) -> bool:
     if not common:
         return False
     # By identity: a hook may be any callable, such as a partial, and have no name.
-    ours = any(common[-1] is hook for hook in app.extensions[NAME].hooks)
+    ours = any(common[-1] is hook for hook in state_in(app).hooks)
     return not ours or any(hooks.get(name) for name in asking.blueprints)

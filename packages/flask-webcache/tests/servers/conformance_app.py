@@ -19,15 +19,18 @@ from flask_webcache._rules.policy import HOP_BY_HOP
 ORIGIN = os.environ["ORIGIN"]
 
 app = Flask(__name__)
+app.secret_key = "secret"
+URL = os.environ["WEBCACHE_URL"]
+SET = Config(
+    url=URL,
+    targeted_fields=("CDN-Cache-Control",),
+    stale_on_error=3600,
+    store_set_cookie=True,
+)
 WebCache(
     app,
-    config=Config(
-        url="simple://",
-        targeted_fields=("CDN-Cache-Control",),
-        stale_on_error=3600,
-        store_set_cookie=True,
-    ),
-    fast=os.environ.get("FAST") == "1",
+    config=SET if os.environ["SETTINGS"] == "set" else Config(url=URL),
+    fast=os.environ["MODE"] == "fast",
 )
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "M-SEARCH"]
 

@@ -10,6 +10,8 @@ of the app's own becomes one as a :class:`~.foreign.Foreign`.
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from cachelib.base import BaseCache
 
 from ..exceptions import ConfigError
@@ -43,12 +45,6 @@ def connect(url: str) -> BaseCache:
     target = parse(url)
     if target.kind == "memory":
         return MemoryCache(**target.options)
-    if target.kind == "memcached":
-        try:
-            from .memcached import MemcachedCache
-        except ImportError as error:
-            raise missing(url, "memcached") from error
-        return MemcachedCache(target)
     if target.kind == "file":
         limit = target.options.get("max_items", 500)
         try:
@@ -56,8 +52,10 @@ def connect(url: str) -> BaseCache:
         except OSError as error:
             remedy = f"name a directory that the app can write ({error.strerror})"
             raise ConfigError(KEY, target.shown, remedy) from error
+    library = "memcached" if target.kind == "memcached" else "redis"
     try:
-        from .redis import RedisCache
+        module = import_module(f".{library}", __name__)
     except ImportError as error:
-        raise missing(url, "redis") from error
-    return RedisCache(target)
+        raise missing(url, library) from error
+    made: BaseCache = module.connect(target)
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from cachelib.base import BaseCache
 
 
@@ -39,3 +41,10 @@ class Backend(BaseCache):
         """
         for key in keys:
             self.delete(key)
+
+
+def seconds_of(timeout: int | dt.timedelta | None) -> int:
+    """Return a lifetime in seconds; 0 for ever."""
+    if isinstance(timeout, dt.timedelta):
+        return int(timeout.total_seconds())
+    return timeout or 0

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import Backend
+from .base import seconds_of
 
 
 #: None on Windows.
@@ -60,7 +61,7 @@ class Files(Backend):
         self, key: str, value: bytes, timeout: int | dt.timedelta | None = None
     ) -> bool:
         """Store a value."""
-        seconds = self._normalize_timeout(timeout)
+        seconds = seconds_of(timeout)
         self._write(key, value, time.time() + seconds if seconds > 0 else 0.0)
         return True
 

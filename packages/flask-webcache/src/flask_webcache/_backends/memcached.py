@@ -24,6 +24,7 @@ from pymemcache.exceptions import MemcacheServerError
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from .base import Backend
+from .base import seconds_of
 from .url import TIMEOUT
 from .url import HostDownError
 from .url import Target
@@ -164,7 +165,7 @@ class MemcachedCache(Backend):
         return HostDownError(f"A host does not answer: {error}")
 
     def _seconds(self, timeout: int | dt.timedelta | None) -> int:
-        seconds = self._normalize_timeout(timeout)
+        seconds = seconds_of(timeout)
         return seconds if seconds <= LONGEST else int(time.time()) + seconds
 
 
@@ -251,3 +252,7 @@ class _Host:
 
 def _bytes(value: object) -> bytes | None:
     return value if isinstance(value, bytes) else None
+
+
+#: What :func:`flask_webcache._backends.connect` calls.
+connect = MemcachedCache

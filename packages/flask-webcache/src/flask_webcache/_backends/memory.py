@@ -151,7 +151,9 @@ class MemoryCache(BaseCache):
         return self.inc(key, -delta)
 
     def _expires(self, timeout: int | dt.timedelta | None) -> float:
-        seconds = self._normalize_timeout(timeout)
+        if timeout is None:
+            timeout = self.default_timeout
+        seconds = timeout if isinstance(timeout, int) else timeout.total_seconds()
         return time.time() + seconds if seconds > 0 else math.inf
 
     def _expire(self, key: str, item: _Item) -> None:

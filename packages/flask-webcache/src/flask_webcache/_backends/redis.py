@@ -16,6 +16,7 @@ from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from .base import Backend
+from .base import seconds_of
 from .url import TIMEOUT
 from .url import Target
 
@@ -174,7 +175,7 @@ class RedisCache(Backend):
         return self.inc(key, -delta)
 
     def _seconds(self, timeout: int | dt.timedelta | None) -> int | None:
-        return self._normalize_timeout(timeout) or None
+        return seconds_of(timeout) or None
 
 
 class _Lazy:
@@ -254,3 +255,7 @@ def _text(value: object) -> str:
 
 def _bytes(value: object) -> bytes | None:
     return value if isinstance(value, bytes) else None
+
+
+#: What :func:`flask_webcache._backends.connect` calls.
+connect = RedisCache

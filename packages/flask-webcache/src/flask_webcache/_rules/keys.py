@@ -18,6 +18,9 @@ _ESCAPE = re.compile("%[0-9a-fA-F]{2}")
 _ASCII = "".join(map(chr, range(33, 127)))
 _PORTS = {"http": ":80", "https": ":443"}
 
+#: Between a URL and what the app adds to the key of its responses.
+EXTRA = "\x1f"
+
 
 def of_request(
     environ: Mapping[str, Any], ignored: Sequence[str] = (), ordered: bool = False

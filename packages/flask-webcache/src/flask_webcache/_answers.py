@@ -1,0 +1,126 @@
+"""Responses that are made of stored ones, and what every response says of the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Response
+from werkzeug.datastructures import Headers
+from werkzeug.http import http_date
+
+from ._outcome import Kind
+from ._rules import policy as rules
+from ._rules.conditions import unchanged
+from ._rules.entry import Entry
+from ._rules.policy import Refusal
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ._cache import Cache
+    from ._exchange import Exchange
+
+
+NOT_MODIFIED = "304 NOT MODIFIED"
+
+
+def hit(
+    cache: Cache, entry: Entry, environ: Mapping[str, Any], now: float
+) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Return the status, fields and body of a fresh hit for a plain request.
+
+    A 304 comes with all of the fields; :func:`~._rules.entry.lean` leaves out those
+    that it must not have.
+    """
+    said = f"{cache.config.cache_name}; hit; ttl={int(entry.fresh_until - now)}"
+    lines = [*aged(entry, now), ("Cache-Status", said), ("X-Cache", "hit")]
+    if unchanged(environ, entry.status, entry.etag, entry.last_modified):
+        return NOT_MODIFIED, lines, b""
+    return entry.status, lines, entry.body
+
+
+def aged(entry: Entry, now: float) -> list[tuple[str, str]]:
+    """Return the fields of a stored response with its age."""
+    return [*entry.headers, ("Age", str(max(0, int(now - entry.born))))]
+
+
+def restored(cache: Cache, entry: Entry, now: float) -> Response:
+    """Return a stored response with its age."""
+    return ready(cache, entry.status, aged(entry, now), entry.body)
+
+
+def ready(
+    cache: Cache, status: str, lines: list[tuple[str, str]], body: bytes
+) -> Response:
+    """Return a response whose fields were checked when they were stored."""
+    made: Response = cache.app.response_class([body] if body else None, status)
+    made.headers._list = lines
+    return made
+
+
+def merged(cache: Cache, entry: Entry, response: Response) -> Response:
+    """Return a stored response freshened by a 304 (RFC 9111, section 4.3.4)."""
+    lines = rules.freshened(entry, _dated(response.headers))
+    if not entry.own_etag:
+        lines = [line for line in lines if line[0].lower() != "etag"]
+    made: Response = cache.app.response_class(entry.body, entry.status)
+    made.headers = Headers(lines)
+    return made
+
+
+def mark(exchange: Exchange, response: Response, kind: Kind) -> Response:
+    """Say in a response what the cache did (RFC 9211), and note it."""
+    cache, outcome = exchange.cache, exchange.outcome
+    outcome.kind = kind
+    cache.events.note(kind, outcome.forward if kind == "miss" else "")
+    cache.events.flush(cache.stock.vault)
+    said = outcome.cache_status(cache.config.cache_name)
+    response.headers.add("Cache-Status", said)
+    response.headers["X-Cache"] = "miss" if kind == "miss" else "hit"
+    return response
+
+
+def note(exchange: Exchange, refused: Refusal | None) -> None:
+    """Note whether a response was stored, and say once which read forbids it."""
+    events, environ = exchange.cache.events, exchange.environ
+    if refused is None:
+        events.note("stored")
+        return
+    events.note("refused", refused.value)
+    if exchange.outcome.cause and refused is not Refusal.SESSION:
+        events.say_once(
+            "Responses that read %s are not stored, such as that of %s.",
+            exchange.outcome.cause,
+            environ.get("PATH_INFO", ""),
+        )
+    elif refused is Refusal.NONCE:
+        events.say_once(
+            "Responses with a nonce of Content-Security-Policy are not stored, such as "
+            "that of %s.",
+            environ.get("PATH_INFO", ""),
+        )
+
+
+def streamed(response: Response, limit: int) -> bool:
+    """Return whether a response is made while it is sent, or a file.
+
+    Flask's own errors and redirects come as iterators, but of one part whose length
+    is known.
+    """
+    if response.direct_passthrough:
+        return True
+    if not response.is_streamed:
+        return False
+    length: int | None = response.content_length
+    return response.status_code < 300 or length is None or length > limit
+
+
+def _dated(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the lines of a 304, with a Date if need be: the stored one is of old."""
+    dated = list(lines)
+    if not any(name.lower() == "date" for name, _ in dated):
+        dated.append(("Date", http_date()))
+    return dated
