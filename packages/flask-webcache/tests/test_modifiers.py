@@ -90,6 +90,18 @@ def test_cache_control_changes_what_is_there() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "match"),
+    [("maxage", "maxage is no directive, did you mean max_age"),
+     ("x", "x is no directive: pass it in extensions")],
+)  # fmt: skip
+def test_unknown_directive(name: str, match: str) -> None:
+    """A directive that there is not is refused, naming the nearest."""
+    misspelt: Any = {name: 60}
+    with pytest.raises(TypeError, match=match):
+        modifiers.cache_control(**misspelt)
+
+
+@pytest.mark.parametrize(
     ("make", "match"),
     [
         (lambda: modifiers.cache_for(seconds=-1), "duration is"),

@@ -42,16 +42,18 @@ class Cache:
     def __init__(self, app: Flask, config: Config, cache: BaseCache | None) -> None:
         self.app = app
         self.config = config
-        self.events = Events(app)
+        self.events: Events = Events(app)
         #: Whether the cache stands around the app, too.
-        self.around = False
+        self.around: bool = False
         self._front = f"{config.key_prefix}{config.master_salt} "
         self._ignored = config.ignored_query
         self._ordered = config.sort_query
         self._extra = config.key_callback
         self.stock: Stock = self._stock(connect(config.url) if cache is None else cache)
-        self.leads = Leads(self.stock.vault, config.lock_seconds, config.wait_seconds)
-        self.renewals = Renewals(self)
+        self.leads: Leads = Leads(
+            self.stock.vault, config.lock_seconds, config.wait_seconds
+        )
+        self.renewals: Renewals = Renewals(self)
 
     def _stock(self, cache: BaseCache) -> Stock:
         if is_local(cache):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from blinker import NamedSignal
 from blinker import Namespace
 
 from ._rules.policy import Refusal
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_webcache")
 
 #: Sent by the app for each event, with ``event`` and ``reason``.
-cache_event = Namespace().signal("webcache-event")
+cache_event: NamedSignal = Namespace().signal("webcache-event")
 
 #: How often counters are brought together in a shared backend, in seconds.
 FLUSH_SECONDS = 10.0

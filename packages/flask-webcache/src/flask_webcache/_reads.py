@@ -79,8 +79,8 @@ class Recorder:
 
     def __init__(self, environ: dict[str, Any], ignored: tuple[str, ...]) -> None:
         #: The environment that the app sees.
-        self.environ = Environ(environ, self)
-        self.reads = Reads()
+        self.environ: Environ = Environ(environ, self)
+        self.reads: Reads = Reads()
         self.session: SessionMixin | None = None
         self._ignored = ignored
         #: The variables that the app added, of what it had read.

@@ -70,9 +70,9 @@ class Vault:
         self._prefix = prefix
         self._front = front
         self._secrets = secrets
-        self.homes = HOMES if cache.spread else (HOME,)
-        self.reads = Breaker("reading", report)
-        self.writes = Breaker("writing", report)
+        self.homes: tuple[str, ...] = HOMES if cache.spread else (HOME,)
+        self.reads: Breaker = Breaker("reading", report)
+        self.writes: Breaker = Breaker("writing", report)
 
     # Items.
 

@@ -91,7 +91,7 @@ class _Handler(ABC):
 class RequestHandler(_Handler, Retrieval):
     """Answers requests from the store, before the views and the hooks after it."""
 
-    role = "requests"
+    role: Role = "requests"
 
     def install(self, app: Flask, cache: Cache) -> None:
         """Register the hooks."""
@@ -119,7 +119,7 @@ class RequestHandler(_Handler, Retrieval):
 class ResponseHandler(_Handler, Store):
     """Stores responses, after the views and the hooks registered later than it."""
 
-    role = "responses"
+    role: Role = "responses"
 
     def install(self, app: Flask, cache: Cache) -> None:
         """Register the hooks."""

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
 from typing import Literal
 from typing import ParamSpec
 from typing import Protocol
+from typing import TypedDict
 from typing import TypeVar
+from typing import Unpack
 from typing import cast
 
 from flask import Response
@@ -67,57 +70,54 @@ def cache_for(
     return _modifier(modify)
 
 
+class Directives(TypedDict, total=False):
+    """The directives of RFC 9111, RFC 5861 and RFC 8246, with ``_`` for ``-``."""
+
+    max_age: Seconds
+    s_maxage: Seconds
+    stale_while_revalidate: Seconds
+    stale_if_error: Seconds
+    public: bool
+    private: bool | str
+    no_cache: bool | str
+    no_store: bool
+    no_transform: bool
+    must_revalidate: bool
+    proxy_revalidate: bool
+    must_understand: bool
+    immutable: bool
+
+
 def cache_control(
     *,
-    max_age: Seconds = None,
-    s_maxage: Seconds = None,
-    stale_while_revalidate: Seconds = None,
-    stale_if_error: Seconds = None,
-    public: bool | None = None,
-    private: bool | str | None = None,
-    no_cache: bool | str | None = None,
-    no_store: bool | None = None,
-    no_transform: bool | None = None,
-    must_revalidate: bool | None = None,
-    proxy_revalidate: bool | None = None,
-    must_understand: bool | None = None,
-    immutable: bool | None = None,
     extensions: Mapping[str, bool | int | str] | None = None,
+    **directives: Unpack[Directives],
 ) -> Modifier:
     """Add directives to the Cache-Control of a view's responses (RFC 9111, 5.2.2).
 
-    True adds one without an argument, False removes one, and None leaves it as it is.
-    Lifetimes are in seconds.
+    True adds one without an argument, and False or None removes one. Lifetimes are in
+    seconds. ``private`` and ``no_cache`` may also name the fields that are meant.
 
-    :param private: True, or the fields that are private.
-    :param no_cache: True, or the fields that are not to be reused.
-    :param extensions: directives of other names, such as ``{"surrogate-max": 60}``.
+    :param extensions: directives of other names, such as ``{"community": "UCI"}``.
+    :param directives: the directives, such as ``max_age=60`` or ``public=True``.
+    :raises TypeError: for an unknown directive.
     :raises ValueError: for a name or an argument that cannot be sent.
     """
-    given = {
-        "public": public,
-        "private": private,
-        "no-cache": no_cache,
-        "no-store": no_store,
-        "no-transform": no_transform,
-        "must-revalidate": must_revalidate,
-        "proxy-revalidate": proxy_revalidate,
-        "must-understand": must_understand,
-        "immutable": immutable,
-        "max-age": max_age,
-        "s-maxage": s_maxage,
-        "stale-while-revalidate": stale_while_revalidate,
-        "stale-if-error": stale_if_error,
+    for name in directives.keys() - Directives.__annotations__.keys():
+        nearest = get_close_matches(name, Directives.__annotations__, 1)
+        hint = f", did you mean {nearest[0]}?" if nearest else ""
+        raise TypeError(f"{name} is no directive{hint or ': pass it in extensions'}")
+    known: dict[str, Any] = {
+        **{name.replace("_", "-"): value for name, value in directives.items()},
         **(extensions or {}),
     }
-    known = {name: value for name, value in given.items() if value is not None}
     for name, value in known.items():
         _check(name, value)
 
     def modify(response: Response) -> None:
         control = response.cache_control
         for name, value in known.items():
-            if value is False:
+            if value is False or value is None:
                 control.pop(name, None)
             else:
                 control[name] = None if value is True else str(value)
