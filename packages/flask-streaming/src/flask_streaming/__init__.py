@@ -14,6 +14,7 @@ from ._server import watch_worker
 from ._templates import stream_template
 from ._templates import stream_template_string
 from ._watch import stream_finished
+from .config import Config
 from .exceptions import BrokerError
 from .exceptions import ClientDisconnected
 from .exceptions import ConfigError
@@ -24,6 +25,7 @@ from .exceptions import StreamingError
 __all__ = [
     "BrokerError",
     "ClientDisconnected",
+    "Config",
     "ConfigError",
     "ServerSentEvent",
     "SetupError",
