@@ -21,6 +21,7 @@ from ._state import DEFAULT
 from ._state import get_state
 from ._stores import STORES
 from ._tus.cli import CHOSEN
+from ._tus.cli import check_url
 from ._tus.cli import uploads
 from .stores.base import BaseStore
 
@@ -225,9 +226,18 @@ def _failed(provider: BaseStore) -> list[str]:
 
 
 @cli.command()
+@click.argument("url", required=False)
 @click.option("--clean", is_flag=True, help="Remove what killed processes left.")
-def check(clean: bool) -> None:
-    """Try the store out, and tell what it can do and what was left behind."""
+@click.option("--header", "headers", multiple=True, help="Send 'NAME: VALUE' to URL.")
+def check(url: str | None, clean: bool, headers: Sequence[str]) -> None:
+    """Try the store out, and tell what it can do and what was left behind.
+
+    With the URL of uploads that resume, try out from here whether they do through the
+    servers and proxies in between.
+    """
+    if url is not None:
+        check_url(url, headers)
+        return
     providers = _providers()
     for provider in providers:
         label = f"{provider.config.store}: " if len(providers) > 1 else ""

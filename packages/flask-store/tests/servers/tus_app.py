@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from flask import request
 
 from flask_store import Store
 from flask_store import upload_finished
@@ -16,6 +17,14 @@ app = Flask(__name__, static_folder=os.environ.get("SCRIPTS"), static_url_path="
 app.config.from_prefixed_env()
 store = Store(app)
 app.register_blueprint(store.tus("/uploads", authorize=lambda step, upload: "me"))
+app.register_blueprint(
+    store.tus(
+        "/private",
+        authorize=lambda *_: "me" if request.headers.get("X-User") == "me" else None,
+        max_size=20_000_000,
+        name="private",
+    )
+)
 if app.secret_key:
     app.register_blueprint(store.companion("/companion", authorize=lambda *_: "me"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import click
 from flask import current_app
@@ -48,3 +49,24 @@ def uploads(*, sweep: bool) -> None:
             for upload in expired:
                 place.delete(upload)
             click.echo(f"{len(expired)} dropped")
+
+
+def check_url(url: str, headers: Iterable[str]) -> None:
+    """Try out whether uploads to a URL can resume.
+
+    :param headers: what to send with each request, as ``NAME: VALUE``.
+    :raises ClickException: where they cannot.
+    """
+    from .probe import Probe
+
+    if not url.startswith(("http://", "https://")):
+        raise click.BadParameter("give it with http:// or https://", param_hint="URL")
+    pairs = [header.partition(":")[::2] for header in headers]
+    if not all(name and value for name, value in pairs):
+        raise click.BadParameter("give 'NAME: VALUE'", param_hint="--header")
+    good = True
+    for finding in Probe(url, {name: it.strip() for name, it in pairs}).run():
+        click.echo(f"{'ok' if finding.good else 'PROBLEM'}: {finding.text}")
+        good = good and finding.good
+    if not good:
+        raise click.ClickException("uploads cannot resume as they should")
