@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests", "lint", "typecheck"]
 
@@ -50,7 +53,22 @@ def install_workspace(session: nox.Session, *groups: str) -> None:
         extras = ",".join(metadata(package).get("optional-dependencies", {}))
         arguments += ["-e", f"packages/{package}" + (extras and f"[{extras}]")]
     requirements = [line for name in groups for line in group(name)]
-    session.install(*arguments, *requirements)
+    install_once(session, *arguments, *requirements)
+
+
+def install_once(session: nox.Session, *arguments: str) -> None:
+    """Install, unless this environment was made for the same by an earlier run.
+
+    So the second run of a session starts at once, and without a network.
+    """
+    projects = [path.read_bytes() for path in sorted(ROOT.glob("packages/*/py*.toml"))]
+    wanted = repr((arguments, projects, sys.version)).encode()
+    digest = hashlib.sha256(wanted).hexdigest()
+    done = Path(session.virtualenv.location, "installed.sha256")
+    if not done.exists() or done.read_text() != digest:
+        done.unlink(missing_ok=True)
+        session.install(*arguments)
+        done.write_text(digest)
 
 
 @contextmanager
@@ -219,8 +237,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the demo: ``nox -s demo``, or ``nox -s demo -- --nginx --s3``."""
-    install_workspace(
-        session, "demo", *(["demo-s3"] if "--s3" in session.posargs else [])
-    )
+    """Run the demo: ``nox -s demo``, or ``nox -s demo -- --http2 --open``."""
+    groups = ["demo", *(["demo-s3"] if "--s3" in session.posargs else [])]
+    install_workspace(session, *groups)
     session.run("python", "-m", "demo", *session.posargs)

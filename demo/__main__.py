@@ -1,4 +1,4 @@
-"""Run the demo: ``nox -s demo``, or ``nox -s demo -- --nginx --s3``."""
+"""Run the demo: ``nox -s demo``, or ``nox -s demo -- --http2 --open``."""
 
 from __future__ import annotations
 
@@ -7,32 +7,67 @@ import signal
 import sys
 from contextlib import ExitStack
 
+from demo import certificate
 from demo import servers
+
+
+EXAMPLES = """\
+examples:
+  nox -s demo                        gunicorn alone; needs nothing else
+  nox -s demo -- --http2 --open      HTTP/2: the browser uses Early Hints
+  nox -s demo -- --nginx             nginx sends the files
+  nox -s demo -- --s3                files in a local S3 server
+"""
 
 
 def main() -> None:
     """Start what was asked for, print the address, and stop it all on Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="nox -s demo --")
+    parser = argparse.ArgumentParser(
+        prog="nox -s demo --",
+        description="A small site for sharing files that shows what it does.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--port", type=int, default=8000, help="8000 unless given")
+    parser.add_argument("--http2", action="store_true", help="speak HTTP/2 over TLS")
     parser.add_argument("--nginx", action="store_true", help="put nginx in front")
     parser.add_argument("--s3", action="store_true", help="store in a local S3 server")
+    parser.add_argument("--open", action="store_true", help="open Chromium or Chrome")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if options.http2 and options.nginx:
+        parser.error("--http2 is gunicorn's own: leave out --nginx")
+    # A shell ignores SIGINT for what it runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as running:
+            status = run(options, running)
+    except KeyboardInterrupt:
+        print("Stopped.")
+        status = 0
+    sys.exit(status)
+
+
+def run(options: argparse.Namespace, running: ExitStack) -> int:
+    """Start the processes, and return the site's exit status at its end."""
     port = servers.port_or_free(options.port)
-    with ExitStack() as running:
-        config = running.enter_context(servers.s3()) if options.s3 else {}
-        upstream = servers.free_port() if options.nginx else port
-        if options.nginx:
-            config |= servers.behind_nginx(upstream)
-            running.enter_context(servers.nginx(port, upstream, config))
-        site = running.enter_context(servers.gunicorn(upstream, config))
-        print(
-            f"\n  The demo: http://127.0.0.1:{port}/  (Ctrl-C stops it)\n", flush=True
-        )
-        try:
-            sys.exit(site.wait())
-        except KeyboardInterrupt:
-            print("Stopped.")
+    config = running.enter_context(servers.s3()) if options.s3 else {}
+    upstream = port
+    if options.nginx:
+        upstream = servers.free_port()
+        config = running.enter_context(servers.nginx(port, upstream, config))
+    secure = running.enter_context(certificate.certificate()) if options.http2 else None
+    site = running.enter_context(servers.gunicorn(upstream, config, secure))
+    url = f"{'https' if secure else 'http'}://127.0.0.1:{port}/"
+    print(f"\n  The demo: {url}  (Ctrl-C stops it)\n", flush=True)
+    trust = [secure.trust()] if secure else []
+    if options.open:
+        running.enter_context(certificate.browser(url, *trust))
+    elif trust:
+        print("  Browsers use Early Hints only where they trust the certificate:")
+        print(f"  add --open, or start Chromium with {trust[0]}\n", flush=True)
+    status: int = site.wait()
+    return status
 
 
 if __name__ == "__main__":

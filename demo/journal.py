@@ -11,6 +11,10 @@ from datetime import UTC
 from datetime import datetime
 from pathlib import Path
 
+from flask import current_app
+
+from demo.extensions import streaming
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -38,22 +42,14 @@ class Journal:
             )
             yield connection
 
-    def add(self, text: str) -> Entry:
-        """Write an entry down."""
+    def add(self, text: str) -> int:
+        """Write an entry down, and return its number."""
         time = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         with self.connection() as connection:
             cursor = connection.execute(
                 "INSERT INTO entry (time, text) VALUES (?, ?)", (time, text)
             )
-        return Entry(cursor.lastrowid or 0, time, text)
-
-    def after(self, number: int) -> list[Entry]:
-        """Return the entries after a number, oldest first."""
-        with self.connection() as connection:
-            rows = connection.execute(
-                "SELECT id, time, text FROM entry WHERE id > ? ORDER BY id", (number,)
-            ).fetchall()
-        return [Entry(*row) for row in rows]
+        return cursor.lastrowid or 0
 
     def latest(self, count: int) -> list[Entry]:
         """Return the last entries, newest first."""
@@ -62,3 +58,21 @@ class Journal:
                 "SELECT id, time, text FROM entry ORDER BY id DESC LIMIT ?", (count,)
             ).fetchall()
         return [Entry(*row) for row in rows]
+
+    def last(self) -> int:
+        """Return the number of the last entry, or 0."""
+        return next((entry.id for entry in self.latest(1)), 0)
+
+
+def journal() -> Journal:
+    """Return the app's journal."""
+    return Journal(Path(current_app.instance_path) / "journal.sqlite")
+
+
+def happened(text: str) -> None:
+    """Write down what happened, and tell every page that is open.
+
+    A page knows the last entry that it shows, so it loads itself anew only for later
+    ones, and misses none that came while it was on its way.
+    """
+    streaming.publish("site", str(journal().add(text)), event="changed")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import create_app
+from demo.certificate import Certificate
 from flask_kaccel import nginx_locations
 
 
@@ -34,7 +35,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Tell whether something listens on a loopback port."""
+    """Return whether something listens on a loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -48,8 +49,13 @@ def port_or_free(port: int) -> int:
 def process(
     command: list[str], port: int, environ: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the end of the block, from when it listens."""
-    with subprocess.Popen(command, env={**os.environ, **environ}) as server:
+    """Run a server until the end of the block, from when it listens.
+
+    A session of its own keeps Ctrl-C from it: it is asked to stop gracefully instead.
+    """
+    with subprocess.Popen(
+        command, env={**os.environ, **environ}, start_new_session=True
+    ) as server:
         try:
             deadline = time.monotonic() + READY_SECONDS
             while not listens(port):
@@ -65,24 +71,27 @@ def process(
                 server.kill()
 
 
-def gunicorn(port: int, config: Config) -> Any:
+def gunicorn(port: int, config: Config, certificate: Certificate | None) -> Any:
     """Run the site, on threads because live pages keep one each."""
     command = [
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
-        "--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "1",
-        "--log-level", "warning", "--no-control-socket", "demo:create_app()",
+        "--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "5",
+        "--log-level", "warning", "--no-control-socket",
+        *(certificate.options() if certificate else ()), "demo:create_app()",
     ]  # fmt: skip
     environ = {f"FLASK_{key}": json.dumps(value) for key, value in config.items()}
     return process(command, port, environ)
 
 
-def behind_nginx(upstream: int) -> Config:
+def behind_nginx(upstream: int, directory: str) -> Config:
     """Return the configuration of the site behind nginx."""
     return {
         "KACCEL_HOST": f"127.0.0.1:{upstream}",
         "KACCEL_REDIRECT_PATH": "/_files/",
         # Old versions of nginx take a 103 for the page.
         "FIREHOSE_EARLY_HINTS": False,
+        "DEMO_UPSTREAM": upstream,
+        "DEMO_ACCESS_LOG": f"{directory}/access.socket",
     }
 
 
@@ -120,25 +129,30 @@ def s3() -> Iterator[Config]:
 
 
 @contextmanager
-def nginx(port: int, upstream: int, config: Config) -> Iterator[None]:
-    """Run nginx in front of the site, with the locations that flask-kaccel makes."""
+def nginx(port: int, upstream: int, config: Config) -> Iterator[Config]:
+    """Run nginx in front of the site, and yield what the site needs."""
     program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     if program is None:
         sys.exit("nginx is not installed; on Debian: apt-get install nginx-light")
     template = (Path(__file__).parent / "nginx.conf").read_text()
     with tempfile.TemporaryDirectory(prefix="demo-nginx-") as directory:
+        # nginx may run as another user, who reads the files and writes to the socket.
+        Path(directory).chmod(0o711)
+        config = config | behind_nginx(upstream, directory)
         conf = Path(directory, "nginx.conf")
+        locations = nginx_locations(
+            create_app(**config), upstream=f"http://127.0.0.1:{upstream}"
+        )
+        named = "location / {\n    proxy_set_header X-Request-ID $request_id;"
         values = {
             "DIRECTORY": directory,
             "PORT": str(port),
             "USER": "user root;" if os.geteuid() == 0 else "",
-            "LOCATIONS": nginx_locations(
-                create_app(**config), upstream=f"http://127.0.0.1:{upstream}"
-            ),
+            "LOCATIONS": locations.replace("location / {", named),
         }
         for name, value in values.items():
             template = template.replace(f"@{name}@", value)
         conf.write_text(template)
         command = [program, "-e", f"{directory}/error.log", "-c", str(conf)]
         with process(command, port, {}):
-            yield
+            yield config

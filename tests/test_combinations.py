@@ -25,6 +25,7 @@ from flask_firehose import push
 from flask_kaccel import Kaccel
 from flask_store import Store
 from flask_streaming import Streaming
+from flask_streaming import event_stream
 from flask_streaming import stream_csv
 from flask_webcache import WebCache
 from flask_webcache.modifiers import cache_for
@@ -132,6 +133,13 @@ def test_stream_is_not_cached(app: Flask) -> None:
     assert again.is_streamed
     assert again.text == "2\r\n"
     assert "hit" not in again.headers.get("Cache-Status", "")
+
+
+def test_live_stream_stays_unbuffered(app: Flask) -> None:
+    """nginx is told to send events on as they come, also where files are its job."""
+    app.add_url_rule("/events", "events", lambda: event_stream(["news"]))
+    with app.test_client().get("/events") as response:
+        assert response.headers["X-Accel-Buffering"] == "no"
 
 
 def test_stored_file_is_sent(app: Flask) -> None:

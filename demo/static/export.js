@@ -1,12 +1,12 @@
 // Shows how far an export has come, told by the server.
 const card = document.getElementById("export");
-const shown = document.getElementById("export-progress");
+const shown = document.getElementById("progress");
 const [bar, text] = [shown.querySelector("progress"), shown.querySelector("output")];
+const total = Number(card.dataset.rows);
 
-const source = new EventSource(card.dataset.events);
-source.addEventListener("progress", ({ data }) => {
-  const rows = Number(data);
+addEventListener("export-progress", ({ detail: { rows, memory } }) => {
   shown.hidden = false;
   bar.value = rows;
-  text.value = `${rows.toLocaleString()} of ${Number(card.dataset.rows).toLocaleString()} rows`;
+  const held = memory ? `, the worker has ${memory} MB` : "";
+  text.textContent = `${rows.toLocaleString("en")} of ${total.toLocaleString("en")} rows${held}`;
 });

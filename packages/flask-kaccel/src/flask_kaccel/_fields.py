@@ -154,12 +154,16 @@ def is_internal(name: str) -> bool:
 
 
 def hidden(headers: HeaderList, allowed: HeaderList) -> list[str]:
-    """Return the internal fields of an ordinary response that nobody has allowed."""
+    """Return the internal fields of an ordinary response that nobody has allowed.
+
+    ``X-Accel-Buffering`` opens no file, and streams of any library have it.
+    """
     return [
         name
         for name, value in headers
         if name[:2] in ("X-", "x-")
         and is_internal(name)
+        and name.lower() != "x-accel-buffering"
         and (name, value) not in allowed
     ]
 
