@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from demo import guard
 from demo.caching import caching
@@ -29,7 +30,10 @@ from demo.source import sources
 ROOT = Path(__file__).parent.parent
 PAGES = (files, caching, hinting, exporting, activity, setup, measure, hood)
 GIGABYTE = 10**9
-UPLOAD_ENDPOINTS = ("flask_store_uploads.collection", "flask_store_uploads.upload")
+UPLOAD_ENDPOINTS: tuple[str, ...] = (
+    "flask_store_uploads.collection",
+    "flask_store_uploads.upload",
+)
 
 
 def create_app(**config: object) -> Flask:
@@ -57,6 +61,7 @@ def create_app(**config: object) -> Flask:
         STREAMING_HISTORY=50,
         DEMO_EXPORT_ROWS=100_000,
         DEMO_ACCESS_LOG=None,
+        DEMO_FRONT=None,
         DEMO_UPSTREAM=None,
     )
     app.config.from_prefixed_env()
@@ -70,6 +75,9 @@ def create_app(**config: object) -> Flask:
     app.url_defaults(version_static_files(app))
     others = dict.fromkeys(UPLOAD_ENDPOINTS, receive_uploads)
     Hood(app, sources(app, others))
+    if app.config["DEMO_FRONT"]:
+        # The scheme that the browser uses.
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

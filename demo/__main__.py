@@ -14,7 +14,7 @@ from demo import servers
 EXAMPLES = """\
 examples:
   nox -s demo                        gunicorn alone; needs nothing else
-  nox -s demo -- --http2 --open      HTTP/2: the browser uses Early Hints
+  nox -s demo -- --http2 --open      Caddy in front: browsers use Early Hints
   nox -s demo -- --nginx             nginx sends the files
   nox -s demo -- --s3                files in a local S3 server
 """
@@ -29,13 +29,15 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=8000, help="8000 unless given")
-    parser.add_argument("--http2", action="store_true", help="speak HTTP/2 over TLS")
+    parser.add_argument(
+        "--http2", action="store_true", help="put Caddy in front, for HTTP/2"
+    )
     parser.add_argument("--nginx", action="store_true", help="put nginx in front")
     parser.add_argument("--s3", action="store_true", help="store in a local S3 server")
     parser.add_argument("--open", action="store_true", help="open Chromium or Chrome")
     options = parser.parse_args()
     if options.http2 and options.nginx:
-        parser.error("--http2 is gunicorn's own: leave out --nginx")
+        parser.error("choose --http2, which is Caddy in front, or --nginx")
     # A shell ignores SIGINT for what it runs in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -52,12 +54,14 @@ def run(options: argparse.Namespace, running: ExitStack) -> int:
     """Start the processes, and return the site's exit status at its end."""
     port = servers.port_or_free(options.port)
     config = running.enter_context(servers.s3()) if options.s3 else {}
-    upstream = port
+    upstream = servers.free_port() if options.nginx or options.http2 else port
+    secure = None
     if options.nginx:
-        upstream = servers.free_port()
         config = running.enter_context(servers.nginx(port, upstream, config))
-    secure = running.enter_context(certificate.certificate()) if options.http2 else None
-    site = running.enter_context(servers.gunicorn(upstream, config, secure))
+    elif options.http2:
+        secure = running.enter_context(certificate.certificate())
+        config |= running.enter_context(servers.caddy(port, upstream, secure))
+    site = running.enter_context(servers.gunicorn(upstream, config))
     url = f"{'https' if secure else 'http'}://127.0.0.1:{port}/"
     print(f"\n  The demo: {url}  (Ctrl-C stops it)\n", flush=True)
     trust = [secure.trust()] if secure else []

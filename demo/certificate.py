@@ -50,13 +50,6 @@ class Certificate:
         """Its key."""
         return self.folder / "localhost.key"
 
-    def options(self) -> list[str]:
-        """Return the options with which gunicorn speaks HTTP/2."""
-        return [
-            "--certfile", str(self.path), "--keyfile", str(self.key),
-            "--http-protocols", "h2,h1",
-        ]  # fmt: skip
-
     def trust(self) -> str:
         """Return the option with which Chromium trusts this certificate, and no other.
 

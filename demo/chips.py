@@ -17,6 +17,10 @@ class Chip:
     text: str
 
 
+#: Reasons of most pages not to be cached: nobody asked for it, or they are files.
+USUAL = {"no-freshness", "streamed", "method"}
+
+
 def size(count: float) -> str:
     """Return a number of bytes for people: ``3.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -69,7 +73,9 @@ def cache(record: Record) -> Iterator[Chip]:
         yield Chip("cache", "view did not run")
     elif "stored" in status:
         yield Chip("cache", "cache miss, stored now")
-    elif reason := re.search(r"detail=\"?([\w-]+)", status):
+    elif (reason := re.search(r"detail=\"?([\w-]+)", status)) and reason[
+        1
+    ] not in USUAL:
         yield Chip("cache", f"not cached: {reason[1]}")
 
 

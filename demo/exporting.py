@@ -17,7 +17,6 @@ from flask import render_template
 from flask import request
 
 from demo.extensions import streaming
-from demo.journal import happened
 from flask_streaming import stream_csv
 from flask_streaming import stream_json
 from flask_streaming import stream_ndjson
@@ -60,7 +59,6 @@ def export(number: UUID, kind: str) -> Response:
     """Send the rows while they are made."""
     rows = follow(number, broken="break" in request.args)
     name = None if kind == "html" else f"export.{kind}"
-    happened(f"an export as {kind} was started")
     if kind == "csv":
         return stream_csv(rows, header=HEADER, download_name=name)
     if kind == "zip":

@@ -32,6 +32,7 @@ from demo.extensions import webcache
 from demo.journal import happened
 from demo.journal import journal
 from demo.recorder import note
+from demo.recorder import visitor
 from flask_store import FileWrapper
 from flask_store import upload_finished
 from flask_store.exceptions import InvalidNameError
@@ -118,7 +119,7 @@ def upload() -> WerkzeugResponse:
         raise BadRequest("No file was chosen.")
     for file in chosen:
         saved = store.Provider(FOLDER).save(file, sha256=True)
-        if sent_twice(saved, file.filename or ""):
+        if sent_twice(saved):
             saved.delete()
             note("sent twice: kept once")
         else:
@@ -127,13 +128,16 @@ def upload() -> WerkzeugResponse:
     return redirect(url_for(".gallery"), 303)
 
 
-def sent_twice(saved: FileWrapper, filename: str) -> bool:
-    """Return whether the same file came a moment ago, under the same name."""
-    provider = store.Provider(FOLDER)
-    first = provider.file(provider.safe_filename(filename))
+def sent_twice(saved: FileWrapper) -> bool:
+    """Return whether the same file came a moment ago, and has the name by now."""
+    if saved.filename == saved.download_name:
+        return False
+    try:
+        first = store.Provider(FOLDER).file(saved.download_name)
+    except InvalidNameError:
+        return False
     return (
-        first.name != saved.name
-        and first.exists()
+        first.exists()
         and first.attributes.sha256 == saved.attributes.sha256
         and saved.modified - first.modified < DOUBLE_CLICK
     )
@@ -153,11 +157,12 @@ def receive_uploads(app: Flask) -> None:
 
 
 def authorize(step: str, upload: Any) -> str:
-    """Return whose upload it is: this browser's, known by its session."""
+    """Return whose upload it is: this browser's, which has its cookie by now.
+
+    A cookie that is set here would come too late for the second of two uploads.
+    """
     del step, upload
-    if "owner" not in session:
-        session["owner"] = uuid4().hex
-    return str(session["owner"])
+    return visitor()
 
 
 def uploaded(_: Flask, file: FileWrapper, upload: Any = None, **__: object) -> None:

@@ -11,7 +11,7 @@ from flask import render_template
 from flask import request
 from werkzeug.exceptions import Forbidden
 from werkzeug.exceptions import HTTPException
-from werkzeug.exceptions import InternalServerError
+from werkzeug.exceptions import SecurityError
 
 from flask_store.exceptions import BackendError
 
@@ -70,8 +70,9 @@ def say_what_may_load(response: Response) -> Response:
 
 def explain(error: HTTPException, code: int | None = None) -> tuple[str, int]:
     """Show an error as a page, or as a line where a script asks."""
-    code = code or error.code or InternalServerError.code
-    if "text/html" not in request.accept_mimetypes.values():
+    code = code or error.code or 500
+    unknown_host = isinstance(error, SecurityError)
+    if unknown_host or "text/html" not in request.accept_mimetypes.values():
         return f"{error.description}\n", code
     remedy = REMEDIES.get(code, "The log of the server says more. Try again later.")
     return render_template("error.html", error=error, remedy=remedy), code

@@ -31,6 +31,7 @@ from demo.recorder import Record
 from demo.recorder import Recorder
 from demo.recorder import current
 from demo.recorder import note
+from demo.recorder import visitor
 from demo.source import Source
 from flask_streaming import ClientDisconnected
 from flask_streaming import event_stream
@@ -43,10 +44,17 @@ hood = Blueprint("hood", __name__)
 NAME = "demo_hood"
 VISITORS = 100
 RECORDS = 50
-#: gunicorn does not tell of a client that leaves a stream of HTTP/2.
-HTTP2_STREAM_SECONDS = 30
 #: Fields that every message has, or that are the recorder's own.
 DULL = {"connection", "date", "host", "server", "server-timing", "x-request-id"}
+#: Fields of the browser that change nothing here.
+BROWSER = (
+    "Accept-Encoding",
+    "Sec-Ch-",
+    "Upgrade-Insecure",
+    "User-Agent",
+    "Priority",
+    "Dnt",
+)
 
 
 class Hood:
@@ -174,14 +182,8 @@ def interesting(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [
         (name, value if len(value) < 200 else value[:200] + "…")
         for name, value in fields
-        if name.lower() not in DULL and value
+        if name.lower() not in DULL and not name.startswith(BROWSER) and value
     ]
-
-
-def visitor() -> str:
-    """Return the current request's visitor."""
-    record = current.get()
-    return record.visitor if record else ""
 
 
 @hood.get("/live")
@@ -190,10 +192,7 @@ def live() -> Response:
     channels = [f"hood-{visitor()}", "site"]
     if export := request.args.get("export"):
         channels.append(f"export-{export}")
-    http2 = request.environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2")
-    return event_stream(
-        streaming.subscribe(*channels), duration=HTTP2_STREAM_SECONDS if http2 else None
-    )
+    return event_stream(streaming.subscribe(*channels))
 
 
 @hood.get("/hood/log")

@@ -53,7 +53,7 @@ MEASURED = ("Demo-Measures", "yes")
 Fields = list[tuple[str, str]]
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True, eq=False)
 class Record:
     """What one request did; times are in milliseconds since it came."""
 
@@ -99,6 +99,12 @@ def note(text: str) -> None:
         record.notes.append(text)
 
 
+def visitor() -> str:
+    """Return the current request's visitor."""
+    record = current.get()
+    return record.visitor if record else ""
+
+
 class Recorder:
     """The middleware.
 
@@ -111,8 +117,8 @@ class Recorder:
     ) -> None:
         self.app = app
         self.finished = finished
-        #: Requests that hold a thread at the moment.
-        self.active = 0
+        #: Those of requests that hold a thread at the moment.
+        self.active: set[Record] = set()
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -120,7 +126,7 @@ class Recorder:
         """Answer a request, and record it."""
         record = begin(environ)
         current.set(record)
-        self.active += 1
+        self.active.add(record)
         if early_hints := environ.get("wsgi.early_hints"):
             environ["wsgi.early_hints"] = hinting(record, early_hints)
 
@@ -146,7 +152,7 @@ class Recorder:
 
     def end(self, record: Record) -> None:
         """Hand a record over."""
-        self.active -= 1
+        self.active.discard(record)
         current.set(None)
         record.end = record.elapsed()
         self.finished(record)

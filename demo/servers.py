@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,31 @@ def port_or_free(port: int) -> int:
 
 @contextmanager
 def process(
-    command: list[str], port: int, environ: Mapping[str, str]
+    command: list[str],
+    port: int,
+    environ: Mapping[str, str],
+    log: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the end of the block, from when it listens.
 
     A session of its own keeps Ctrl-C from it: it is asked to stop gracefully instead.
+
+    :param log: where to put what it says, unless it does not start.
     """
-    with subprocess.Popen(
-        command, env={**os.environ, **environ}, start_new_session=True
-    ) as server:
+    with (
+        log.open("wb") if log else nullcontext() as errors,
+        subprocess.Popen(
+            command,
+            env={**os.environ, **environ},
+            stderr=errors,
+            start_new_session=True,
+        ) as server,
+    ):
         try:
             deadline = time.monotonic() + READY_SECONDS
             while not listens(port):
                 if server.poll() is not None or time.monotonic() > deadline:
+                    print(log.read_text() if log else "", file=sys.stderr)
                     sys.exit(f"{command[0]} did not start; see above.")
                 time.sleep(0.05)
             yield server
@@ -71,13 +84,12 @@ def process(
                 server.kill()
 
 
-def gunicorn(port: int, config: Config, certificate: Certificate | None) -> Any:
+def gunicorn(port: int, config: Config) -> Any:
     """Run the site, on threads because live pages keep one each."""
     command = [
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
         "--worker-class", "gthread", "--threads", "64", "--graceful-timeout", "5",
-        "--log-level", "warning", "--no-control-socket",
-        *(certificate.options() if certificate else ()), "demo:create_app()",
+        "--log-level", "warning", "--no-control-socket", "demo:create_app()",
     ]  # fmt: skip
     environ = {f"FLASK_{key}": json.dumps(value) for key, value in config.items()}
     return process(command, port, environ)
@@ -90,6 +102,7 @@ def behind_nginx(upstream: int, directory: str) -> Config:
         "KACCEL_REDIRECT_PATH": "/_files/",
         # Old versions of nginx take a 103 for the page.
         "FIREHOSE_EARLY_HINTS": False,
+        "DEMO_FRONT": "nginx",
         "DEMO_UPSTREAM": upstream,
         "DEMO_ACCESS_LOG": f"{directory}/access.socket",
     }
@@ -128,12 +141,42 @@ def s3() -> Iterator[Config]:
         yield config
 
 
+def find(program: str, package: str) -> str:
+    """Return the path of a program, or say how to install it."""
+    # Debian keeps daemons where a user's PATH does not look.
+    found = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
+    if found is None:
+        sys.exit(f"{program} is not installed; on Debian: apt-get install {package}")
+    return found
+
+
+@contextmanager
+def caddy(port: int, upstream: int, certificate: Certificate) -> Iterator[Config]:
+    """Run Caddy in front of the site: it speaks HTTP/2, and forwards a 103."""
+    program = find("caddy", "caddy")
+    template = (Path(__file__).parent / "Caddyfile").read_text()
+    with tempfile.TemporaryDirectory(prefix="demo-caddy-") as directory:
+        values = {
+            "DIRECTORY": directory,
+            "PORT": port,
+            "UPSTREAM": upstream,
+            "CERTIFICATE": certificate.path,
+            "KEY": certificate.key,
+        }
+        for name, value in values.items():
+            template = template.replace(f"@{name}@", str(value))
+        conf = Path(directory, "Caddyfile")
+        conf.write_text(template)
+        command = [program, "run", "--config", str(conf), "--adapter", "caddyfile"]
+        environ = {"XDG_CONFIG_HOME": directory, "XDG_DATA_HOME": directory}
+        with process(command, port, environ, Path(directory, "error.log")):
+            yield {"DEMO_FRONT": "caddy"}
+
+
 @contextmanager
 def nginx(port: int, upstream: int, config: Config) -> Iterator[Config]:
     """Run nginx in front of the site, and yield what the site needs."""
-    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-    if program is None:
-        sys.exit("nginx is not installed; on Debian: apt-get install nginx-light")
+    program = find("nginx", "nginx-light")
     template = (Path(__file__).parent / "nginx.conf").read_text()
     with tempfile.TemporaryDirectory(prefix="demo-nginx-") as directory:
         # nginx may run as another user, who reads the files and writes to the socket.

@@ -17,16 +17,22 @@ from demo.source import PACKAGES
 setup = Blueprint("setup", __name__)
 
 
+FRONTS = {
+    "nginx": "nginx, which sends the files",
+    "caddy": "Caddy, which speaks HTTP/2 and forwards a 103",
+}
+
+
 @setup.get("/setup")
 def page() -> str:
     """Show how this demo runs, and the configuration in force."""
     environ = request.environ
-    front = current_app.config["DEMO_UPSTREAM"]
+    front = current_app.config["DEMO_FRONT"]
     facts = {
         "Python": platform.python_version(),
         "Flask": version("flask"),
         "Server": environ.get("SERVER_SOFTWARE", "none: a test"),
-        "In front": "nginx, which sends the files" if front else "nothing",
+        "In front": FRONTS.get(front, "nothing"),
         "Protocol": f"{environ['SERVER_PROTOCOL']}, {request.scheme}",
         "Files": "S3" if in_s3() else "a local folder",
         "Events": "Redis" if current_app.config.get("STREAMING_REDIS_URL")

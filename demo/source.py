@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Source:
     packages: tuple[str, ...]
 
 
-def sources(app: Flask, others: dict[str, Callable[..., Any]]) -> dict[str, Source]:
+def sources(app: Flask, others: Mapping[str, Callable[..., Any]]) -> dict[str, Source]:
     """Return the source of each view of the demo, by endpoint.
 
     :param others: the functions that answer for endpoints outside of the demo.

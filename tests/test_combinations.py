@@ -136,7 +136,7 @@ def test_stream_is_not_cached(app: Flask) -> None:
 
 
 def test_live_stream_stays_unbuffered(app: Flask) -> None:
-    """nginx is told to send events on as they come, also where files are its job."""
+    """A front is told to send events on as they come, also where it sends files."""
     app.add_url_rule("/events", "events", lambda: event_stream(["news"]))
     with app.test_client().get("/events") as response:
         assert response.headers["X-Accel-Buffering"] == "no"

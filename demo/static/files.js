@@ -1,7 +1,5 @@
 // Uploads in pieces, by tus-js-client: with progress, a pause, and no fear of a restart.
 // Without this script the form works as it is.
-import { refresh } from "./page.js";
-
 const form = document.getElementById("upload");
 const list = document.getElementById("uploads");
 const WAITS = [300, 600, 1000, 2000, 3000, 5000, 5000, 10000, 10000, 20000];
@@ -50,7 +48,7 @@ function send(file) {
       done = true;
       bar.value = 1;
       over("Stored.");
-      refresh();
+      dispatchEvent(new Event("changed"));
       setTimeout(() => item.remove(), 4000);
     },
     onError(error) {

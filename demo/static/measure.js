@@ -52,7 +52,7 @@ const ways = {
   },
   async crowd({ url }) {
     const { cached, not } = await posted(url);
-    const shown = ({ runs, seconds }) => ({ value: runs, text: `view ran ${runs} times, ${seconds} s` });
+    const shown = ({ runs, seconds }) => ({ value: runs, text: `view ran ${runs} of 50, in ${seconds} s` });
     return { "With flask-webcache": shown(cached), Without: shown(not) };
   },
   async range({ url }) {

@@ -82,7 +82,7 @@ follow.addEventListener("click", () => {
 // What is live on the page -------------------------------------------------------
 let loading = false;
 let again = false;
-export async function refresh() {
+async function refresh() {
   again = loading;
   if (loading || !document.querySelector("[data-live]")) return;
   loading = true;
@@ -139,6 +139,8 @@ function disconnect() {
   stream?.close();
   stream = null;
 }
+
+addEventListener("changed", refresh); // said by the page's own script
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) disconnect();
