@@ -122,7 +122,8 @@ def coexistence(session: nox.Session) -> None:
         session.run(*pytest, *RERUNS, page, *SUITES, *session.posargs)
 
 
-@nox.session
+# A wheel of the same version would not be installed again.
+@nox.session(reuse_venv=False)
 @nox.parametrize("package", PACKAGES)
 def isolated(session: nox.Session, package: str) -> None:
     """Run a package's own tests on its wheel, with nothing else installed."""
@@ -131,7 +132,8 @@ def isolated(session: nox.Session, package: str) -> None:
         run_own_tests(session, sdist)
 
 
-@nox.session
+# A wheel of the same version would not be installed again.
+@nox.session(reuse_venv=False)
 @nox.parametrize("package", PACKAGES)
 def lowest(session: nox.Session, package: str) -> None:
     """Run a package's own tests with the oldest versions that it allows."""
@@ -147,7 +149,8 @@ def lowest(session: nox.Session, package: str) -> None:
         run_own_tests(session, sdist)
 
 
-@nox.session
+# A wheel of the same version would not be installed again.
+@nox.session(reuse_venv=False)
 @nox.parametrize("package", PACKAGES)
 def upcoming(session: nox.Session, package: str) -> None:
     """Run a package's own tests on the main branches of Flask and Werkzeug.

@@ -543,6 +543,6 @@ def test_command_with_s3(page: Page, s3: str) -> None:
     sent: FilePayload = {"name": "x", "mimeType": "text/plain", "buffer": b"there"}
     page.set_input_files("input[type=file]", sent)
     page.click("text=Upload to S3")
-    link = page.locator("[aria-label^='Download photo of us']")
+    link = page.locator("[aria-label^='Download photo of us']").first
     address = f"{s3}{link.get_attribute('href')}"
     assert page.request.get(address).body() == b"there"
