@@ -244,11 +244,11 @@ def measure(site: Site, url: str, connections: int) -> tuple[float, float, float
     )  # fmt: skip
     spent = site.app_seconds() - before
     number = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    size = re.search(r"Transfer/sec:\s+([\d.]+)([KMG]B)", done.stdout)
+    size = re.search(r"Transfer/sec:\s+([\d.]+)([KMG]?B)", done.stdout)
     assert number
     assert size
-    scale = {"KB": 1 / 1024, "MB": 1.0, "GB": 1024.0}[size[2]]
-    each = spent / (float(number[1]) * seconds) * 1e6
+    scale = {"B": 1 / MIB, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0}[size[2]]
+    each = spent / max(float(number[1]) * seconds, 1) * 1e6
     return float(number[1]), float(size[1]) * scale, each
 
 

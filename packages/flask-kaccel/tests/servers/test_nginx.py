@@ -19,6 +19,9 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+import harness
+from flask_kaccel import nginx_locations
+
 
 SECRET = "the-secret-of-the-server-in-front"
 PREFIX = "/protected/"
@@ -35,6 +38,11 @@ def site(deploy: Any) -> Iterator[Any]:
     with deploy(**config) as site:
         site.gate.touch()
         yield site
+
+
+def amended(site: Any, amend: Callable[[str], str]) -> Any:
+    """Run a further nginx before the site's app, on an amended configuration."""
+    return harness.nginx(amend(nginx_locations(site.mirror, site.app.url)))
 
 
 @pytest.mark.parametrize("view", ["send", "flask", "static"])
@@ -270,7 +278,7 @@ def test_nothing_internal_is_shown(
 
 @pytest.mark.parametrize("there", ["nothing", "directory", "unreadable"])
 def test_what_changes_behind_the_app(
-    deploy: Any, fetch: Fetch, tmp_path: Path, there: str
+    site: Any, fetch: Fetch, tmp_path: Path, there: str
 ) -> None:
     """A file that nginx cannot find or read is missing, and nothing more is said."""
     tmp_path.chmod(0o755)
@@ -282,8 +290,8 @@ def test_what_changes_behind_the_app(
     def amend(text: str) -> str:
         return re.sub('alias ".*"', f'alias "{tmp_path}/"', text)
 
-    with deploy(amend=amend, KACCEL_REDIRECT_PATH=PREFIX) as site:
-        reply = fetch(site.nginx.address, "/send?a.txt")
+    with amended(site, amend) as nginx:
+        reply = fetch(nginx.address, "/send?a.txt")
         assert reply.status == 404
         assert_nothing_internal(site, reply)
 
@@ -392,7 +400,7 @@ def test_any_name(site: Any, fetch: Fetch, name: bytes) -> None:
     ids=str,
 )
 def test_errors_of_nginx_have_no_fields_of_the_file(
-    deploy: Any, fetch: Fetch, edit: tuple[str, str], status: int
+    site: Any, fetch: Fetch, edit: tuple[str, str], status: int
 ) -> None:
     """An error of nginx's own is not kept for a year, nor saved under the file's name.
 
@@ -403,14 +411,14 @@ def test_errors_of_nginx_have_no_fields_of_the_file(
         assert edit[0] in text
         return text.replace(*edit)
 
-    with deploy(amend=amend, KACCEL_REDIRECT_PATH=PREFIX) as site:
-        reply = fetch(site.nginx.address, "/headers")
+    with amended(site, amend) as nginx:
+        reply = fetch(nginx.address, "/headers")
         assert reply.status == status
         for name in ("Cache-Control", "Content-Disposition", "Expires", "ETag"):
             assert name not in reply.headers
         assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
         # The app knows which ranges there are, and nginx is not asked for others.
-        unmet = fetch(site.nginx.address, "/headers", {"Range": "bytes=99-"})
+        unmet = fetch(nginx.address, "/headers", {"Range": "bytes=99-"})
         assert unmet.status == 416
         for name in ("Cache-Control", "Content-Disposition", "Expires", "ETag"):
             assert name not in unmet.headers
