@@ -205,10 +205,10 @@ def test_mount_points(app: Flask, visit: Visitor) -> None:
 
 
 def test_made_up_hosts(visit: Visitor) -> None:
-    """A thousand of them push out nothing, and are told nothing."""
+    """More of them than are kept push out nothing, and are told nothing."""
     for _ in range(WINDOW):
         visit("/", "a.css")
-    for number in range(1000):
+    for number in range(MAX_LESSONS + 44):
         assert visit("/", "a.css", base_url=f"http://made-up-{number}.example") == []
     assert visit("/", "a.css") == [CSS]
 
@@ -386,6 +386,21 @@ def test_save_data(visit: Visitor) -> None:
 def some(number: int, **arguments: int) -> Visit:
     """Return a visit of a page without arguments in its path."""
     return Visit(number, None, arguments)
+
+
+def test_a_thousand_hosts() -> None:
+    """What was learned of the app's own stays, and is told to no other."""
+    learned = Learned()
+    links = {"a": Link.make("/static/a.css")}
+    own = ("page", "", "example.com")
+    for number in range(WINDOW):
+        learned.learn(own, links, some(number))
+    for number in range(1000):
+        made_up = ("page", "", f"made-up-{number}.example")
+        for key in (made_up, own):
+            learned.learn(key, links, some(number))
+        assert learned.get(made_up) == {}
+        assert learned.get(own) == links
 
 
 def test_bounded() -> None:
