@@ -155,19 +155,6 @@ def test_init_app_needs_no_context(package: Package) -> None:
     assert not Path(app.instance_path).exists()
 
 
-#: What is still to be brought in line; each line goes when it is.
-UNFINISHED = [
-    "test_sentences_of_setup[flask_firehose]",
-]
-
-
-@pytest.fixture(autouse=True)
-def unfinished(request: pytest.FixtureRequest) -> None:
-    """Let what is on the list fail."""
-    if request.node.name in UNFINISHED:
-        request.applymarker(pytest.mark.xfail(strict=False, reason="unfinished"))
-
-
 SETTINGS = [
     pytest.param(package, id=package.name)
     for package in PACKAGES

@@ -55,21 +55,6 @@ def package(request: pytest.FixtureRequest) -> Package:
     return value
 
 
-#: What is still to be brought in line; each line goes when it is.
-UNFINISHED = [
-    "test_errors_have_equal_sources",
-    "test_sizes[flask_store]",
-    "test_docstrings[flask_store]",
-]
-
-
-@pytest.fixture(autouse=True)
-def unfinished(request: pytest.FixtureRequest) -> None:
-    """Let what is on the list fail."""
-    if request.node.name in UNFINISHED:
-        request.applymarker(pytest.mark.xfail(strict=False, reason="unfinished"))
-
-
 @cache
 def tree(path: Path) -> ast.Module:
     """Return the syntax tree of a module."""

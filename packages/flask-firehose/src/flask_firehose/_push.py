@@ -34,9 +34,9 @@ def current_page() -> Page:
     try:
         current = current_request()
     except RuntimeError:
+        get_state()  # says what else is missing
         raise SetupError(
-            "links are pushed by requests: call this in a view or in a template "
-            "that a view renders, of an app set up with Firehose().init_app(app)"
+            "Firehose needs a request; push in a view, or in a template of one."
         ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:

@@ -16,10 +16,10 @@ BaseError = StoreError
 
 
 class ConfigError(StoreError, ValueError):
-    """A configuration value is wrong.
+    """A configuration value that cannot be used.
 
     :param key: the configuration key.
-    :param value: what it was set to, secrets hidden.
+    :param value: what it holds, a secret hidden.
     :param remedy: what to set instead.
     """
 
@@ -30,6 +30,7 @@ class ConfigError(StoreError, ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
+        """Return the key, its value and the remedy."""
         return f"{self.key} is {self.value!r}: {self.remedy}"
 
 

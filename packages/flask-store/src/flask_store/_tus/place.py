@@ -1,4 +1,4 @@
-"""What a place is asked: where the bytes of unfinished uploads wait."""
+"""The interface of a place: where the bytes of unfinished uploads wait."""
 
 from __future__ import annotations
 
