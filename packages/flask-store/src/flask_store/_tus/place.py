@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 class Place(Protocol):
-    """Where the bytes of unfinished uploads wait."""
+    """The place where the bytes of unfinished uploads wait."""
 
     def create(self, upload: Upload) -> None:
         """Begin an upload."""
