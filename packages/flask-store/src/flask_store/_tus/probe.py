@@ -30,7 +30,7 @@ WAIT_SECONDS = 10.0
 
 
 class Finding(NamedTuple):
-    """What one step has shown.
+    """The result of one step.
 
     :param good: whether uploads can resume as far as it knows.
     """

@@ -1,4 +1,4 @@
-"""What both ways to upload in pieces have in common: owners, limits, the finish.
+"""The common part of both ways to upload in pieces: owners, limits, the finish.
 
 Subclasses add the routes. An upload is found only for its owner, by the routes of the
 way in which it was begun.

@@ -28,7 +28,7 @@ RECORD = ".json"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What S3 has of an upload.
+    """The part of an upload that S3 has.
 
     :param sizes: bytes of each part.
     :param tail: bytes after them.
@@ -44,12 +44,12 @@ class State:
 
     @property
     def start(self) -> int:
-        """Where the tail begins."""
+        """The offset at which the tail begins."""
         return sum(self.sizes)
 
     @property
     def offset(self) -> int:
-        """Where the upload ends."""
+        """The offset at which the upload ends."""
         return self.start + self.tail
 
 

@@ -100,7 +100,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the application allows.
+    """The limits that the application sets.
 
     :param max_size: bytes of a whole upload, or None.
     :param expires: seconds after the last byte.
