@@ -1,6 +1,6 @@
 """What saving an upload costs: time, memory, and bytes written to the disk.
 
-Usage: python benchmarks/store.py [--quick]
+Usage: python benchmarks/store.py [--quick] [uploads] [s3] [beside]
 
 Each upload goes over a socket to gunicorn, which runs a Flask app (for Django's row
 a Django app), one process for each way of saving. Ratios are to Werkzeug's parser
@@ -13,6 +13,7 @@ matter of luck that differs from process to process by more than the ways of sav
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import os
@@ -27,6 +28,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextlib import contextmanager
 from pathlib import Path
@@ -306,7 +308,7 @@ def least(results: list[dict[str, Any]], key: str) -> float:
 
 
 def usable(way: str) -> bool:
-    """Tell whether a peer is installed."""
+    """Return whether a peer is installed."""
     module = NEEDS.get(way)
     if module is None or importlib.util.find_spec(module):
         return True
@@ -381,6 +383,97 @@ def to_s3() -> None:
         )
 
 
+BESIDE_APP = """
+import os, uuid
+from flask import Flask, request
+from flask_store import Store
+
+way = os.environ["WAY"]
+app = Flask(__name__)
+app.config.update(STORE_PATH=os.environ["FOLDER"])
+store = Store(app, spool=way == "spool")
+
+
+@app.post("/")
+def upload():
+    if way == "discard":
+        while request.stream.read(1 << 16):
+            pass
+        return {}
+    file = request.stream if way == "raw" else request.files["f"]
+    store.Provider().save(file, f"{uuid.uuid4().hex}.bin")
+    return {}
+
+
+@app.get("/")
+def ping():
+    return "pong"
+"""
+
+
+def beside() -> None:
+    """Compare how soon a gevent worker answers others while it takes an upload."""
+    ways = {
+        "idle": "limit: no upload",
+        "discard": "limit: the raw body is read and dropped",
+        "raw": "ours, the raw body, durable",
+        "spool": "ours, a form, spool=True, durable",
+        "form": "ours, a form, durable",
+    }
+    size = (128 if QUICK else 1024) * MIB
+    print(f"\n{f'other requests during {size // MIB} MiB':47}", end="")
+    print(f"{'median':>12}{'p99':>12}{'longest':>12}{'number':>9}")
+    disk = Path(__file__).parent.resolve()
+    with (
+        tempfile.TemporaryDirectory(dir=disk) as made,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as memory,
+    ):
+        folder = Path(made)
+        (folder / "beside_app.py").write_text(BESIDE_APP)
+        for way, label in ways.items():
+            body = Path(memory, "body")
+            kind = make_body(size, body, raw=way in {"discard", "raw"})
+            environ = {"WAY": way, "FOLDER": str(folder / "files"), **KEEP_MEMORY}
+            with harness.gunicorn(
+                folder / "beside_app.py", "--timeout", "300", worker="gevent",
+                environ=environ,
+            ) as server:  # fmt: skip
+                times = pings(server.port, None if way == "idle" else (body, kind))
+            empty(folder / "files")
+            times.sort()
+            p99 = times[int(len(times) * 0.99)]
+            print(
+                f"  {label:45}{statistics.median(times) * 1000:9.1f} ms"
+                f"{p99 * 1000:9.1f} ms{times[-1] * 1000:9.1f} ms{len(times):9}"
+            )
+
+
+def pings(port: int, upload: tuple[Path, str] | None) -> list[float]:
+    """Ask again and again while an upload runs; return the seconds of each."""
+    times: list[float] = []
+    with ThreadPoolExecutor(1) as pool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        ask(connection)
+        sent = pool.submit(post, port, *upload) if upload else None
+        deadline = time.monotonic() + (1 if QUICK else 5)
+        while not sent.done() if sent else time.monotonic() < deadline:
+            times.append(ask(connection))
+            time.sleep(0.005)
+        if sent:
+            sent.result()
+        connection.close()
+    return times
+
+
+def ask(connection: http.client.HTTPConnection) -> float:
+    """Send a small request; return the seconds to its answer."""
+    begun = time.perf_counter()
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    return time.perf_counter() - begun
+
+
 if __name__ == "__main__":
-    uploads()
-    to_s3()
+    parts = {"uploads": uploads, "s3": to_s3, "beside": beside}
+    for part in [it for it in sys.argv[1:] if it in parts] or parts:
+        parts[part]()

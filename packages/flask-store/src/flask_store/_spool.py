@@ -11,10 +11,12 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
+from io import DEFAULT_BUFFER_SIZE
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._offload import off_the_hub
+from ._offload import patched
 from .exceptions import BackendError
 from .exceptions import NotFoundError
 
@@ -25,6 +27,9 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+#: What goes to a disk at once under gevent, in bytes: the time of a write is nothing to
+#: that of going to another thread then, and others have their turn in between.
+LARGE_BUFFER = 1024 * 1024
 #: What files in the making are called where they need a name.
 HIDDEN_PREFIX = ".spool-"
 #: What stands for a file that is not there, or a folder in its place.
@@ -60,7 +65,9 @@ class Spool(io.BufferedRandom):
             descriptor = os.open(self._hidden, flags, 0o666)
             lock(descriptor)
             self.hidden = True
-        super().__init__(Raw(descriptor, label))
+        super().__init__(
+            Raw(descriptor, label), LARGE_BUFFER if patched() else DEFAULT_BUFFER_SIZE
+        )
 
     @staticmethod
     def _open_unnamed(folder: str) -> int | None:
@@ -201,7 +208,7 @@ class Raw(io.FileIO):
     def write(self, data: Buffer) -> int:
         """Write, or raise :class:`BackendError`."""
         try:
-            return super().write(data)
+            return off_the_hub(io.FileIO.write, self, data)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise BackendError("save", self._label, reason) from error
