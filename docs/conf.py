@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from docutils import nodes
 from sphinx import addnodes
 
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
@@ -49,21 +49,8 @@ intersphinx_mapping = {
     ),
 }
 
-# What has no documentation that could be linked to.
-nitpick_ignore = [
-    ("py:class", "Namespace"),  # in the docstring of blinker's signals
-    ("py:class", "BaseCache"),  # cachelib's
-    # Protocols and unions that callers satisfy without naming them.
-    ("py:class", "Authorize"),
-    ("py:class", "Dispatcher"),
-    ("py:class", "PushTracker"),
-    # What providers and the extension pass to each other.
-    ("py:class", "Job"),
-    ("py:class", "Place"),
-    ("py:class", "Upload"),
-    ("py:class", "Uploads"),
-    ("py:class", "flask_store.serving.UrlSigner"),
-]
+# In the docstring of blinker's signals.
+nitpick_ignore = [("py:class", "Namespace")]
 
 # Prompts are not copied, and neither is output.
 copybutton_prompt_text = "$ "
@@ -90,8 +77,10 @@ PUBLIC_NAMES = {
 }
 #: Names that every package has; a page means those of its own.
 SHARED_NAMES = {"Config": "config", "ConfigError": "exceptions"}
-#: What callers never name: type variables, and types of internal modules.
-PRIVATE = re.compile(r"~?[A-Z]|flask_\w+(\.\w+)*\._\w+(\.\w+)+")
+#: Types of internal modules.
+INTERNAL = re.compile(r"flask_\w+(\.\w+)*\._\w+(\.\w+)+")
+#: Type variables, protocols and unions, as a module calls what it does not export.
+LOCAL = re.compile(r"~?[A-Z]\w*")
 
 
 def rename(app: Sphinx, doctree: nodes.document) -> None:
@@ -108,8 +97,10 @@ def rename(app: Sphinx, doctree: nodes.document) -> None:
 def leave_private(
     app: Sphinx, env: BuildEnvironment, node: nodes.Element, text: nodes.TextElement
 ) -> nodes.Node | None:
-    """Leave what is private as text."""
-    return text if PRIVATE.fullmatch(node["reftarget"]) else None
+    """Leave what is private as text: in signatures, where callers never name it."""
+    target, role = node["reftarget"], isinstance(text, nodes.literal)
+    private = INTERNAL.fullmatch(target) or (not role and LOCAL.fullmatch(target))
+    return text if node["reftype"] == "class" and private else None
 
 
 def setup(app: Sphinx) -> None:
