@@ -16,7 +16,6 @@ import tomllib
 import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -379,31 +378,32 @@ def test_wrong_value_fails_at_start(package: Package, key: str, app: Flask) -> N
     )
 
 
-def test_readme_configuration_table(package: Package) -> None:
-    """The README's table lists every key with the default that the code has."""
-    section = package.readme.split("## Configuration", 1)[1].split("\n## ", 1)[0]
-    rows = re.findall(
-        rf"^\| `({package.prefix}\w+)` \|[^|]*\| `(.*?)` \|", section, re.MULTILINE
-    )
-    documented = {key: ast.literal_eval(default) for key, default in rows}
-    defaults = {
-        key: field.default_factory()
-        if field.default_factory is not MISSING
-        else field.default
-        for key, field in package.config_fields.items()
-    }
-    assert documented == defaults
+def test_configuration_table(package: Package) -> None:
+    """The page of the configuration has the table that the declarations make."""
+    assert package.config.table() in package.page("configuration")
 
 
-def test_readme_sections(package: Package) -> None:
-    """A README says how to install, start, configure, and what goes wrong."""
+def test_readme(package: Package) -> None:
+    """A README says how to install and start, when not to, and where to read on."""
     headings = re.findall(r"^## (.+)$", package.readme, re.MULTILINE)
-    positions = [
-        headings.index(heading)
-        for heading in ("Install", "Quick start", "Configuration", "Errors")
-    ]
-    assert positions == sorted(positions)
+    assert headings == [
+        "Install", "Quick start", "When to use it", "When not", "Documentation",
+    ]  # fmt: skip
     assert f"pip install {package.directory.name}" in package.readme
+    assert f"pip install ./packages/{package.directory.name}" in package.readme
+    links = re.findall(r"\]\((?!http)([^)#]+)", package.readme)
+    lost = [one for one in links if not (package.directory / one).exists()]
+    assert (len(links) > 10, lost) == (True, [])
+
+
+@pytest.mark.parametrize("page", ["security", "errors", "migrating", "tutorial"])
+def test_pages(package: Package, page: str) -> None:
+    """A package has the pages that people look for, and names every error."""
+    text = package.page(page)
+    assert text.startswith("# ")
+    if page == "errors":
+        errors = [name for name in package.module.__all__ if name.endswith("Error")]
+        assert [name for name in errors if name not in text] == []
 
 
 def test_metadata(package: Package) -> None:

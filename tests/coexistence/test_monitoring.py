@@ -38,7 +38,7 @@ class TestSentry(Coexists):
             "http://key@127.0.0.1/1",
             transport=Recording,
             traces_sample_rate=1.0,
-            # As flask-streaming's README says; the error itself is reported.
+            # As flask-streaming's how-to says; the error itself is reported.
             ignore_errors=[StreamBroken],
         )
         yield {}

@@ -68,6 +68,10 @@ class Package:
         """Its README."""
         return (self.directory / "README.md").read_text()
 
+    def page(self, name: str) -> str:
+        """Return a page of its part of the site."""
+        return (ROOT / "docs" / self.directory.name / f"{name}.md").read_text()
+
     @property
     def config(self) -> Any:
         """The class of its configuration."""

@@ -30,7 +30,9 @@ from flask_firehose._http import fetch
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+DEPLOY = (Path(__file__).parents[4] / "docs/flask-firehose/deploy.md").read_text(
+    encoding="utf-8"
+)
 EARLY = (
     b"HTTP/1.1 103 Early Hints\r\n"
     b"Link: </static/main.css>; rel=preload; as=style\r\n\r\n"
@@ -210,8 +212,8 @@ class Site:
 def apache(
     server: harness.Server, certificate: tuple[Path, Path, str]
 ) -> Iterator[Site]:
-    """Run Apache with the README's configuration."""
-    (configuration,) = re.findall(r"```apache\n(.*?)```", README, re.DOTALL)
+    """Run Apache with the site's configuration."""
+    (configuration,) = re.findall(r"```apache\n(.*?)```", DEPLOY, re.DOTALL)
     tls = (
         f"SSLEngine on\nSSLCertificateFile {certificate[0]}\n"
         f"SSLCertificateKeyFile {certificate[1]}\n"
@@ -316,7 +318,7 @@ def interim(url: str) -> tuple[int, int]:
 def test_proxies(
     server: harness.Server, certificate: tuple[Path, Path, str], tmp_path: Path
 ) -> None:
-    """Each proxy does with a 103 what the README's table says."""
+    """Each proxy does with a 103 what the table of the site says."""
     cert, key, _ = certificate
     pem = tmp_path / "site.pem"
     pem.write_text(cert.read_text() + key.read_text())

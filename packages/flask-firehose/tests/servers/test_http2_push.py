@@ -13,12 +13,14 @@ import pytest
 import harness
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+DEPLOY = (Path(__file__).parents[4] / "docs/flask-firehose/deploy.md").read_text(
+    encoding="utf-8"
+)
 
 
 def snippet(mark: str, server: harness.Server) -> str:
-    """Return the README's configuration that has the mark, for a server."""
-    blocks = re.findall(r"```(?:nginx|apache)\n(.*?)```", README, re.DOTALL)
+    """Return the site's configuration that has the mark, for a server."""
+    blocks = re.findall(r"```(?:nginx|apache)\n(.*?)```", DEPLOY, re.DOTALL)
     (found,) = [block for block in blocks if mark in block]
     assert isinstance(found, str)
     return found.replace("http://127.0.0.1:8000", server.url)
@@ -42,7 +44,7 @@ def promised(url: str, *options: str, **query: object) -> tuple[int, list[str]]:
 
 @pytest.fixture(scope="module")
 def nginx(late_server: harness.Server) -> Iterator[str]:
-    """An nginx that pushes, as the README says."""
+    """An nginx that pushes, as the site says."""
     locations = snippet("http2_push_preload", late_server)
     # nginx promises ten at most unless told otherwise.
     locations += "http2_max_concurrent_pushes 100;"
@@ -52,7 +54,7 @@ def nginx(late_server: harness.Server) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def apache(late_server: harness.Server) -> Iterator[str]:
-    """An Apache that pushes, as the README says."""
+    """An Apache that pushes, as the site says."""
     configuration = snippet("H2Push", late_server)
     with harness.apache(configuration, modules=["http2"]) as apache:
         yield apache.url
