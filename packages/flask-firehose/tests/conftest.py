@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask import render_template_string
+from hypothesis import HealthCheck
+from hypothesis import settings
 
 from flask_firehose import Firehose
 
@@ -19,7 +22,17 @@ from flask_firehose import Firehose
 if TYPE_CHECKING:
     from harness import Server
 
-collect_ignore_glob = [] if find_spec("harness") else ["servers/*"]
+# Only what a test says may fail it, never how long an example takes. Where the same
+# must happen each time, no example is chosen at random.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("patient")
+
+collect_ignore = [] if find_spec("harness") else ["servers"]
 
 APP = """\
 import time

@@ -1,6 +1,21 @@
-"""Leave out the tests against real servers where the workspace's harness is absent."""
+"""How this package's tests run on their own, and on machines that are busy."""
 
+import os
 from importlib.util import find_spec
 
+from hypothesis import HealthCheck
+from hypothesis import settings
 
-collect_ignore_glob = [] if find_spec("harness") else ["servers/*"]
+
+# Only what a test says may fail it, never how long an example takes. Where the same
+# must happen each time, no example is chosen at random.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("patient")
+
+#: The tests against real servers need the workspace's harness.
+collect_ignore = [] if find_spec("harness") else ["servers"]
