@@ -40,11 +40,20 @@ def relay(port: int, *, seconds: float) -> Iterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        try:
+            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        except asyncio.CancelledError:  # the relay stops before its clients
+            writer.transport.abort()
+            inner_writer.transport.abort()
+            raise
 
-    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+    # All in the thread: the caller's may run a loop already, as Playwright does.
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
 
     async def stop() -> None:
         server.close()
@@ -56,7 +65,7 @@ def relay(port: int, *, seconds: float) -> Iterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
