@@ -239,6 +239,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Take the pictures of the demo for the site into ``docs/images``."""
+    install_workspace(session, "tests")
+    session.run("python", "docs/pictures.py", env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Run the demo: ``nox -s demo``, or ``nox -s demo -- --http2 --open``."""
     groups = ["demo", *(["demo-s3"] if "--s3" in session.posargs else [])]

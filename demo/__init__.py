@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from demo.source import sources
 ROOT = Path(__file__).parent.parent
 PAGES = (files, caching, hinting, exporting, activity, setup, measure, hood)
 GIGABYTE = 10**9
+YEAR = 31_536_000
 UPLOAD_ENDPOINTS: tuple[str, ...] = (
     "flask_store_uploads.collection",
     "flask_store_uploads.upload",
@@ -47,15 +49,15 @@ def create_app(**config: object) -> Flask:
     """
     instance = Path(os.environ.get("DEMO_INSTANCE", ROOT / "instance" / "demo"))
     instance = instance.resolve()
-    app = Flask(__name__, instance_path=str(instance))
+    app = Site(__name__, instance_path=str(instance))
     app.config.from_mapping(
         MAX_CONTENT_LENGTH=GIGABYTE,
         SECRET_KEY=secret_key(instance),
-        SEND_FILE_MAX_AGE_DEFAULT=31_536_000,
         TRUSTED_HOSTS=["127.0.0.1", "localhost", "[::1]"],
         STORE_PATH=str(instance / "uploads"),
         KACCEL_FILES_PATH=str(instance / "uploads" / "files"),
         FIREHOSE_EARLY_HINTS=True,
+        FIREHOSE_STATIC_FRESH=True,  # see Site
         # It reads what a request is for, and its page does not depend on that.
         WEBCACHE_IGNORED_READERS=("flask_firehose",),
         STREAMING_HISTORY=50,
@@ -72,7 +74,7 @@ def create_app(**config: object) -> Flask:
     for page in PAGES:
         app.register_blueprint(page)
     receive_uploads(app)
-    app.url_defaults(version_static_files(app))
+    app.url_defaults(app.add_version)
     others = dict.fromkeys(UPLOAD_ENDPOINTS, receive_uploads)
     Hood(app, sources(app, others))
     if app.config["DEMO_FRONT"]:
@@ -99,22 +101,30 @@ def secret_key(instance: Path) -> str:
     return path.read_text()
 
 
-def version_static_files(app: Flask) -> Any:
-    """Return a hook that gives each static file's URL a part of its digest.
+class Site(Flask):
+    """An app whose static files have a part of their digest in the URL.
 
-    So browsers may keep the file for a year, and get a new one at once.
+    So browsers may keep them for a year, and get a new one at once. Stored files are
+    asked for each time: the name of one that was deleted may come again.
     """
-    folder = Path(app.root_path, "static")
-    versions = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(
-            path.read_bytes()
-        ).hexdigest()[:8]
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
-    def add_version(endpoint: str, values: dict[str, Any]) -> None:
-        if endpoint == "static" and values.get("filename") in versions:
-            values.setdefault("v", versions[values["filename"]])
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """The version of each static file."""
+        folder = Path(self.root_path, "static")
+        return {
+            path.relative_to(folder).as_posix(): hashlib.sha256(
+                path.read_bytes()
+            ).hexdigest()[:8]
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
 
-    return add_version
+    def get_send_file_max_age(self, filename: str | None) -> int | None:
+        """Return a year for static files."""
+        return YEAR if filename in self.versions else None
+
+    def add_version(self, endpoint: str, values: dict[str, Any]) -> None:
+        """Add the version to the URL of a static file."""
+        if endpoint == "static" and values.get("filename") in self.versions:
+            values.setdefault("v", self.versions[values["filename"]])

@@ -11,6 +11,7 @@ from demo import certificate
 from demo import servers
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 EXAMPLES = """\
 examples:
   nox -s demo                        gunicorn alone; needs nothing else
@@ -38,9 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.http2 and options.nginx:
         parser.error("choose --http2, which is Caddy in front, or --nginx")
-    # A shell ignores SIGINT for what it runs in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in STOPPING:
+        signal.signal(number, stop)
     try:
         with ExitStack() as running:
             status = run(options, running)
@@ -48,6 +48,13 @@ def main() -> None:
         print("Stopped.")
         status = 0
     sys.exit(status)
+
+
+def stop(*_: object) -> None:
+    """Stop at the first signal; a second one would leave processes behind."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def run(options: argparse.Namespace, running: ExitStack) -> int:

@@ -50,6 +50,7 @@ def page() -> str:
         "export.html",
         rows=current_app.config["DEMO_EXPORT_ROWS"],
         number=uuid4(),
+        other=uuid4(),  # measured, and not followed
         formats=FORMATS,
     )
 
