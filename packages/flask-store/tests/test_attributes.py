@@ -249,11 +249,12 @@ def test_kills(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Whenever a process is killed, no file carries another's attributes."""
     rng = random.Random(place)
     lines: list[str] = []
-    for _ in range(8):
+    rounds = 8 if os.environ.get("LONG_TESTS") else 2
+    for _ in range(rounds):
         command = [sys.executable, "-c", KILLED, str(tmp_path), place]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            many = range(rng.randrange(1, 60))
+            many = range(rng.randrange(20, 60))
             lines += [process.stdout.readline() for _ in many]
             process.send_signal(signal.SIGKILL)
             lines += process.stdout.readlines()
@@ -268,14 +269,14 @@ def test_kills(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         with file.open() as stream:
             assert tag in {stream.read().decode(), None}
     # Without its sidecar is only a file that was being deleted.
-    assert bare <= (8 if place == "sidecar" else 0)
+    assert bare <= (rounds if place == "sidecar" else 0)
     whole = [line.split() for line in lines if line.endswith("\n")]
     deleted = {name for word, name in whole if word == "deleted"}
     saved = {name for name, _ in whole} - deleted - {"deleted"}
-    assert len(saved) > 50
+    assert saved
     missing = [name for name in saved if not store.exists(name)]
     # Of the last ones the deletion may have been done, but not told.
-    assert len(missing) <= 8
+    assert len(missing) <= rounds
 
 
 def noted(name: str, calls: list[str]) -> Callable[..., Any]:

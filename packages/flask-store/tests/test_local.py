@@ -466,7 +466,7 @@ def test_read_only_folder() -> None:
         LocalStore(config=Config(path=str(root))).save(io.BytesIO(b"x"), "a.txt")
         root.chmod(0o555)
         with python(POWERLESS, str(root)) as process:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=110)
     finally:
         root.chmod(0o755)
         shutil.rmtree(root)
@@ -531,7 +531,7 @@ def test_processes_and_threads(tmp_path: Path) -> None:
         process.stdin.flush()
     names = []
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=110)
         for line in output.splitlines():
             name, start = line.split()
             names.append(name)

@@ -89,7 +89,7 @@ class Receiver(Blueprint):
         self.authorize = authorize
         self.provider = provider
         self.max_uploads = max_uploads
-        self.limits = Limits(max_size=max_size, expires=expires)
+        self.limits: Limits = Limits(max_size=max_size, expires=expires)
         self._next_sweep = 0.0
         self.register_error_handler(RefusedRequest, refused)
         self.register_error_handler(MovedError, _moved)
