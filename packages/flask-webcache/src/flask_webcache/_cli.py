@@ -6,10 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 import click
+from flask import Flask
 from flask import current_app
+from flask import request_started
 
 from ._setup import Commands
 from ._setup import echo_config
+from .modifiers import check_views
 
 
 if TYPE_CHECKING:
@@ -38,6 +41,12 @@ REASONS = {
     "nonce": "its Content-Security-Policy has a nonce, made for one response",
     "not-kept": "it was purged while it was made, or the backend failed",
 }
+
+
+def equip(app: Flask) -> None:
+    """Give an app the commands, and the look at its views."""
+    app.cli.add_command(cli)
+    request_started.connect(check_views, app)
 
 
 @cli.command()

@@ -23,7 +23,7 @@ from flask import request_started
 from ._answers import hit
 from ._answers import ready
 from ._answers import streamed
-from ._cli import cli
+from ._cli import equip
 from ._exchange import EXCHANGE
 from ._exchange import Exchange
 from ._exchange import State as ExchangeState
@@ -157,8 +157,8 @@ def set_up(
     new = given_role(app, role, config, cache)
     state = state_in(app)
     if new:
-        app.cli.add_command(cli)
         _follow(app, state)
+        equip(app)
     return state
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -20,15 +22,21 @@ from typing import TypeVar
 from typing import Unpack
 from typing import cast
 
+from flask import Flask
 from flask import Response
 from flask import after_this_request
 from flask import current_app
+from flask import request_started
 
+
+logger: logging.Logger = logging.getLogger("flask_webcache")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 #: A directive with an argument in seconds, or one to remove.
 Seconds = int | Literal[False] | None
+#: True on a view that a modifier wraps, and False on the wrapper.
+_BARE = "_flask_webcache_bare"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LIST = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z, -]+")
@@ -154,6 +162,9 @@ def _modifier(modify: Callable[[Response], None]) -> Modifier:
         return take
 
     def decorate(view: Callable[..., Any], /) -> Any:
+        with suppress(AttributeError):
+            setattr(view, _BARE, True)
+
         @wraps(view)
         def modified(*args: Any, **kwargs: Any) -> Any:
             take = prepare()
@@ -164,9 +175,23 @@ def _modifier(modify: Callable[[Response], None]) -> Modifier:
             take = prepare()
             return take(await view(*args, **kwargs))
 
-        return modified_async if iscoroutinefunction(view) else modified
+        made = modified_async if iscoroutinefunction(view) else modified
+        setattr(made, _BARE, False)
+        return made
 
     return cast("Modifier", decorate)
+
+
+def check_views(app: Flask, **_: object) -> None:
+    """Log once which views were registered without the modifier that they have."""
+    request_started.disconnect(check_views, app)
+    for view in app.view_functions.values():
+        if getattr(view, _BARE, False):
+            logger.warning(
+                "%r has cache_for or cache_control above the route, where it does not "
+                "run: put it below @app.route.",
+                view.__name__,
+            )
 
 
 def _check(name: str, value: object) -> None:
