@@ -73,7 +73,7 @@ class Run:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(self._seconds + 120)
+            thread.join(10 * self._seconds + 120)
         return self.outcome
 
     def _guarded(self, work: Callable[[int], None], number: int) -> None:
@@ -148,10 +148,11 @@ class Run:
             self.outcome.faults += 1
 
     def _over(self, early: float = 0) -> bool:
-        # On a busy machine until everything has happened, a minute longer at most.
+        # On a busy machine until all has happened, for ten times as long at most.
         now, found = time.monotonic() + early, self.outcome
+        late = max(60, 9 * self._seconds)
         enough = found.reads >= self._wanted and found.hits and found.writes
-        return now > (self._until if enough else self._until + 60)
+        return now > (self._until if enough else self._until + late)
 
 
 def run(
