@@ -62,19 +62,34 @@ class TestTalismanNonce(Coexists):
             page = '<script nonce="{{ csp_nonce() }}">1</script>'
             return render_template_string(page)
 
+        def meta() -> str:
+            page = '<meta property="csp-nonce" content="{{ csp_nonce() }}">'
+            return render_template_string(page)
+
+        app.add_url_rule("/meta", "meta", cache_for(minutes=1)(meta))
         app.add_url_rule("/cached", "cached", cache_for(minutes=1)(script))
         public = cache_control(public=True, s_maxage=60)(script)
         app.add_url_rule("/public", "public", public)
 
     @pytest.mark.cell("flask-webcache")
-    @pytest.mark.parametrize("path", ["/cached", "/public"])
+    def test_hit(self, app: Flask) -> None:
+        """A page without a nonce may be stored before its policy is added."""
+        policies = set()
+        for _ in range(3):
+            answer = app.test_client().get("/page")
+            assert answer.status_code == 200
+            policies.update(answer.headers.getlist("Content-Security-Policy"))
+        assert len(policies) == 3
+
+    @pytest.mark.cell("flask-webcache")
+    @pytest.mark.parametrize("path", ["/cached", "/public", "/meta"])
     def test_nonces(self, app: Flask, path: str) -> None:
         """The page's nonce is the policy's, and another one each time."""
         seen = set()
         for _ in range(4):
             answer = app.test_client().get(path)
             (policy,) = answer.headers.getlist("Content-Security-Policy")
-            (nonce,) = re.findall(r'nonce="([^"]+)"', answer.text)
+            (nonce,) = re.findall(r'(?:nonce|content)="([^"]+)"', answer.text)
             assert f"'nonce-{nonce}'" in policy
             seen.add(nonce)
         assert len(seen) == 4

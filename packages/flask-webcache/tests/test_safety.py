@@ -343,3 +343,31 @@ def test_modified_view_of_a_hit(origin: Origin) -> None:
     origin.answer = modifiers.cache_for(minutes=1)(lambda: "body")
     texts = [origin.get().text for _ in range(3)]
     assert texts == ["body!", "body!", "body!"]
+
+
+@pytest.mark.parametrize(
+    ("page", "said"), [('<meta content="{}">', "miss"), ("<p>page</p>", "hit")]
+)
+def test_nonce_of_a_policy_that_is_added_later(page: str, said: str) -> None:
+    """A page with the nonce is not kept; another one gets a policy of its own."""
+    app = Flask(__name__)
+    made: list[str] = []
+
+    @app.after_request
+    def add_policy(response: Response) -> Response:
+        value = f"script-src 'nonce-{made[-1]}'"
+        response.headers["Content-Security-Policy"] = value
+        return response
+
+    @app.before_request
+    def make_nonce() -> None:
+        made.append(f"nonce{len(made)}")
+
+    WebCache(app)
+    app.add_url_rule("/", view_func=lambda: fresh(page.format(made[-1])))
+    client = app.test_client()
+    client.get("/")
+    for number in (1, 2):
+        response = client.get("/")
+        assert response.headers["X-Cache"] == said
+        assert f"nonce{number}" in response.headers["Content-Security-Policy"]

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 
 NOT_MODIFIED = "304 NOT MODIFIED"
+_NONCE = (
+    "Responses with a nonce of Content-Security-Policy are not stored, such as that of "
+    "%s."
+)
 
 
 def hit(
@@ -97,11 +101,22 @@ def note(exchange: Exchange, refused: Refusal | None) -> None:
             environ.get("PATH_INFO", ""),
         )
     elif refused is Refusal.NONCE:
-        events.say_once(
-            "Responses with a nonce of Content-Security-Policy are not stored, such as "
-            "that of %s.",
-            environ.get("PATH_INFO", ""),
-        )
+        events.say_once(_NONCE, environ.get("PATH_INFO", ""))
+
+
+def forget(exchange: Exchange, response: Response) -> None:
+    """Purge what was stored if it has a nonce of a policy that was added later."""
+    if not exchange.outcome.stored or exchange.cache.around or response.is_streamed:
+        return
+    nonces = rules.nonces(response.headers)
+    if not nonces:
+        return
+    body = response.get_data()
+    if any(one in body for one in nonces):
+        cache = exchange.cache
+        cache.stock.purge_key(exchange.key)
+        cache.leads.let_pass(exchange.key)
+        cache.events.say_once(_NONCE, exchange.environ.get("PATH_INFO", ""))
 
 
 def streamed(response: Response, limit: int) -> bool:

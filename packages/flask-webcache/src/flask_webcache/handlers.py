@@ -18,8 +18,10 @@ from flask import Flask
 from flask import Request
 from flask import Response
 from flask import request
+from flask import request_finished
 from flask import request_started
 
+from ._answers import forget
 from ._answers import hit
 from ._answers import ready
 from ._answers import streamed
@@ -158,12 +160,13 @@ def set_up(
     state = state_in(app)
     if new:
         _follow(app, state)
+        _follow_up(app, state.cache)
         equip(app)
     return state
 
 
 def _follow(app: Flask, state: State) -> None:
-    """Follow requests from their start to their end."""
+    """Follow requests from their start."""
     cache = state.cache
     first = not request_started.has_receivers_for(app)
 
@@ -193,6 +196,17 @@ def _follow(app: Flask, state: State) -> None:
             exchange.recorder = watch(app, asking, ignored, untouched=first)
 
     request_started.connect(begin, app, weak=False)
+
+
+def _follow_up(app: Flask, cache: Cache) -> None:
+    """Look at what was sent, and give back what a request holds."""
+
+    def finish(sender: Flask, response: Response, **_: object) -> None:  # noqa: ARG001 - the signal's
+        exchange = _current().__dict__.get(EXCHANGE)
+        if exchange is not None:
+            forget(exchange, response)
+
+    request_finished.connect(finish, app, weak=False)
 
     @app.teardown_request
     def end(error: BaseException | None) -> None:  # noqa: ARG001 - Flask's

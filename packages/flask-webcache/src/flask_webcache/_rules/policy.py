@@ -60,6 +60,7 @@ _NEVER_STORED = HOP_BY_HOP | _OF_ONE_REQUEST | {"age", "x-cache"}
 _NONCES_OF_PAGES = re.compile(
     rb"<(?:script|style|link)\b[^>]{0,1000}?\snonce=[\"']?[\w+/-]", re.IGNORECASE
 )
+_NONCE = re.compile(r"'nonce-([^']+)'", re.IGNORECASE)
 #: Fields that may hold a nonce, made for one response.
 _NONCES = ("content-security-policy", "content-security-policy-report-only")
 #: Statuses that are cacheable without being told (RFC 9110, section 15.1).
@@ -195,6 +196,12 @@ def refusal(
 
 def _has_nonce(fields: Fields) -> bool:
     return any("'nonce-" in fields.get(name, "").lower() for name in _NONCES)
+
+
+def nonces(lines: Iterable[tuple[str, str]]) -> set[bytes]:
+    """Return the nonces of a response's policies."""
+    said = [value for name, value in lines if name.lower() in _NONCES]
+    return {one.encode() for one in _NONCE.findall(" ".join(said))}
 
 
 def holds_nonce(fields: Fields, body: bytes) -> bool:
