@@ -162,9 +162,6 @@ def _modifier(modify: Callable[[Response], None]) -> Modifier:
         return take
 
     def decorate(view: Callable[..., Any], /) -> Any:
-        with suppress(AttributeError):
-            setattr(view, _BARE, True)
-
         @wraps(view)
         def modified(*args: Any, **kwargs: Any) -> Any:
             take = prepare()
@@ -176,10 +173,17 @@ def _modifier(modify: Callable[[Response], None]) -> Modifier:
             return take(await view(*args, **kwargs))
 
         made = modified_async if iscoroutinefunction(view) else modified
-        setattr(made, _BARE, False)
-        return made
+        return _marked(view, made)
 
     return cast("Modifier", decorate)
+
+
+def _marked(view: Callable[..., Any], made: Callable[..., Any]) -> Any:
+    """Return a wrapper, marked as what is to be registered in place of the view."""
+    with suppress(AttributeError):
+        setattr(view, _BARE, True)
+    setattr(made, _BARE, False)
+    return made
 
 
 def check_views(app: Flask, **_: object) -> None:
