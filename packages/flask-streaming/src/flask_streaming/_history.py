@@ -202,8 +202,14 @@ def read(
     :param limit: of the entries; those before a gap are not limited.
     """
     start = after if after.epoch == now.epoch else now._replace(number=0)
-    if start is after and all(window.floor <= after.number for window in windows):
-        return _merged(windows, after, now, limit)
+    if start is after:
+        if len(windows) == 1 and windows[0].floor <= after.number:
+            # Most streams are of one channel, and most reads are of few events.
+            found = windows[0].after(after.number, now.number)
+            if len(found) <= limit:
+                return Read(found, now if now.number > after.number else after)
+        if all(window.floor <= after.number for window in windows):
+            return _merged(windows, after, now, limit)
     return _with_gap(windows, start, last_event_id or str(after._replace(mark=True)))
 
 
@@ -217,12 +223,8 @@ def _with_gap(windows: Sequence[Window], after: Position, last_event_id: str) ->
 def _merged(
     windows: Sequence[Window], after: Position, until: Position, limit: int
 ) -> Read:
-    if len(windows) == 1:
-        # Most streams are of one channel.
-        found = windows[0].after(after.number, until.number)
-    else:
-        parts = [window.after(after.number, until.number) for window in windows]
-        found = sorted((entry for part in parts for entry in part), key=_number)
+    parts = [window.after(after.number, until.number) for window in windows]
+    found = sorted((entry for part in parts for entry in part), key=_number)
     if len(found) > limit:
         found = found[:limit]
         return Read(found, after._replace(number=found[-1].number))

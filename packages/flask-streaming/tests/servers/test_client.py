@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,8 @@ PROXY = """location / {{
     proxy_http_version 1.1;
     proxy_set_header Host $http_host;
 }}"""
-RESTARTS = 20
+#: The long form has more: ``STREAMING_RESTARTS=20 pytest test_client.py``.
+RESTARTS = int(os.environ.get("STREAMING_RESTARTS", "4"))
 
 
 @pytest.fixture(scope="module")
@@ -60,45 +62,9 @@ def front(workers: harness.Server) -> Iterator[harness.Server]:
 def page(chromium: Browser, front: harness.Server) -> Iterator[Page]:
     """A page of the app."""
     with chromium.new_page() as page:
+        page.set_default_timeout(60_000)
         page.goto(f"{front.url}/page")
         yield page
-
-
-def test_restarts(
-    page: Page, workers: harness.Server, redis_session: harness.RedisServer
-) -> None:
-    """A page loses nothing, and sees nothing twice, in 20 restarts behind nginx."""
-    publisher = Flask(__name__)
-    publisher.config["STREAMING_REDIS_URL"] = redis_session.url
-    streaming = Streaming(publisher)
-    numbers = itertools.count()
-    sent: list[str] = []
-
-    def publish(count: int) -> None:
-        with publisher.app_context():
-            for number in itertools.islice(numbers, count):
-                streaming.publish("client", str(number))
-                sent.append(str(number))
-
-    page.evaluate(LISTEN, ["/events?channel=client", {"retry": 20}])
-    page.wait_for_function("window.states.includes('open')")
-    publish(3)
-    page.wait_for_function("window.seen.length === 3")
-    with ThreadPoolExecutor(1) as pool:
-        for turn in range(RESTARTS):
-            # Each second time at once, without waiting for open streams.
-            workers.stop_signal = (signal.SIGTERM, signal.SIGQUIT)[turn % 2]
-            workers.stop()
-            # Some while there is no server, and some while it comes back.
-            publish(3)
-            later = pool.submit(publish, 3)
-            workers.start()
-            later.result()
-    page.wait_for_function(f"window.seen.length >= {len(sent)}")
-    publish(1)
-    page.wait_for_function(f"window.seen.at(-1) === '{sent[-1]}'")
-    assert page.evaluate("window.seen") == sent
-    assert page.evaluate("window.gaps") == 0
 
 
 @pytest.mark.parametrize("status", [502, 503])
@@ -199,3 +165,40 @@ def test_parser(page: Page) -> None:
             {"type": "message", "data": " two "},
         ]
     ]
+
+
+def test_restarts(
+    page: Page, workers: harness.Server, redis_session: harness.RedisServer
+) -> None:
+    """A page loses nothing, and sees nothing twice, in restarts behind nginx."""
+    publisher = Flask(__name__)
+    publisher.config["STREAMING_REDIS_URL"] = redis_session.url
+    streaming = Streaming(publisher)
+    numbers = itertools.count()
+    sent: list[str] = []
+
+    def publish(count: int) -> None:
+        with publisher.app_context():
+            for number in itertools.islice(numbers, count):
+                streaming.publish("client", str(number))
+                sent.append(str(number))
+
+    page.evaluate(LISTEN, ["/events?channel=client", {"retry": 20}])
+    page.wait_for_function("window.states.includes('open')")
+    publish(3)
+    page.wait_for_function("window.seen.length === 3")
+    with ThreadPoolExecutor(1) as pool:
+        for turn in range(RESTARTS):
+            # Each second time at once, without waiting for open streams.
+            workers.stop_signal = (signal.SIGTERM, signal.SIGQUIT)[turn % 2]
+            workers.stop()
+            # Some while there is no server, and some while it comes back.
+            publish(3)
+            later = pool.submit(publish, 3)
+            workers.start()
+            later.result()
+    page.wait_for_function(f"window.seen.length >= {len(sent)}")
+    publish(1)
+    page.wait_for_function(f"window.seen.at(-1) === '{sent[-1]}'")
+    assert page.evaluate("window.seen") == sent
+    assert page.evaluate("window.gaps") == 0
