@@ -224,7 +224,9 @@ def docs(session: nox.Session) -> None:
         "-d", session.create_tmp() + "/doctrees", "docs", SITE,
     )  # fmt: skip
     if session.posargs != ["build"]:
-        session.run(*STRICT_PYTHON, "-m", "pytest", "tests/docs", *session.posargs)
+        # The samples in one process, the browser in another.
+        pytest = (*STRICT_PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile")
+        session.run(*pytest, "tests/docs", *session.posargs)
 
 
 @nox.session

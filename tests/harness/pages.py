@@ -5,9 +5,10 @@ Every page has a folder and a namespace of its own. A block is what its language
 ========================  ==========================================================
 ``python``                runs in the page's namespace
 ``console``               its ``$`` lines run in a shell; what follows is their output
-``nginx``, ``apache``     has to pass the server's own check of a configuration
+``nginx``                 has to pass nginx's own check of a configuration
+``js``                    has to pass node's own check of a module
 any, with a caption       is written to the file of that name
-others                    are only shown
+others                    are only shown; ``apache`` runs in a test of flask-firehose
 ========================  ==========================================================
 
 ``flask run`` and ``gunicorn`` go on until the next server starts. In output, ``…``
@@ -51,6 +52,7 @@ CAPTION = re.compile(r"\A:caption: (\S+)\n+")
 SERVERS = ("flask run", "flask --app", "gunicorn")
 # A reader does these; the environment of the tests has it all.
 DONE = ("pip install", "python3 -m venv", "python -m venv", ". .venv", "source ")
+PROGRAMS = {"curl": "curl", "nginx": "nginx-light"}
 SECONDS = 60.0
 
 
@@ -147,9 +149,12 @@ class Reader:
         """Run a command, and compare what it prints."""
         if command.startswith(DONE):
             return
+        program = command.split()[0]
+        if program in PROGRAMS:
+            harness.require(program, f"apt-get install {PROGRAMS[program]}")
         environ = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
             "HOME": str(self.home),
             "FLASK_RUN_PORT": self.ports["5000"],
             "PYTHONWARNINGS": "default",
