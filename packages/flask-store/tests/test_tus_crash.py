@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,9 @@ PATCH = {**VERSION, "Content-Type": "application/offset+octet-stream"}
 #: What changes the file system, or makes it durable.
 STEPS = ("link", "replace", "unlink", "fsync", "pwrite", "setxattr")
 DIED = 77
+#: How often a process is killed while bytes come: 1,000 prove more, and take minutes.
+KILLS = int(os.environ.get("TUS_KILLS", "20"))
+LENGTH = 1_000_000
 
 
 def make_app(path: Path) -> Flask:
@@ -109,3 +116,91 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
                 assert file.read() == b"abcdef"
         assert set((path / "log").read_text().split()) == {"a.txt"}
     assert len(statuses) > 8
+
+
+class Slow(io.BytesIO):
+    """A body that comes in small blocks, with pauses."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next few bytes."""
+        time.sleep(0.0005)
+        return super().read(min(size or 0, 8192))
+
+
+def bytes_in(part: Path) -> int:
+    """Return the bytes of a part, all of them where it has become a file."""
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return LENGTH
+
+
+def kill_while_it_appends(
+    client: FlaskClient, url: str, data: bytes, offset: int, size: int, part: Path
+) -> None:
+    """Have a process append the rest, and kill it when so many bytes have come."""
+    headers = {**PATCH, "Upload-Offset": str(offset)}
+    child = os.fork()
+    if not child:
+        try:
+            rest = data[offset:]
+            client.patch(
+                url, input_stream=Slow(rest), content_length=len(rest), headers=headers
+            )
+        finally:
+            os._exit(0)
+    deadline = time.monotonic() + 60
+    while bytes_in(part) < offset + size:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.0002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.timeout(120 + 5 * KILLS)
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork and Linux's calls")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_killed_while_bytes_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HEAD never reports what is not on the disk, and no finished file is wrong."""
+    draw = random.Random(1)
+    app = make_app(tmp_path)
+    client = app.test_client()
+    durable: dict[int, int] = {}
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        found = os.fstat(descriptor)
+        durable[found.st_ino] = found.st_size
+
+    killed = 0
+    while killed < KILLS:
+        data = draw.randbytes(LENGTH)
+        headers = {**VERSION, "Upload-Length": str(LENGTH)}
+        url = client.post("/uploads", headers=headers).location
+        part = tmp_path / "files" / ".tus" / url.rpartition("/")[2]
+        offset = 0
+        while offset < LENGTH:
+            size = draw.randrange(LENGTH // 3)
+            kill_while_it_appends(client, url, data, offset, size, part)
+            killed += 1
+            inode = part.stat().st_ino if part.exists() else 0
+            durable.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", fsync)
+                told = int(client.head(url, headers=VERSION).headers["Upload-Offset"])
+            assert offset <= told <= LENGTH
+            if told < LENGTH:
+                assert told <= durable[inode]
+                assert data.startswith(part.read_bytes())
+            offset = told
+        with app.app_context():
+            provider = app.extensions["store"].provider
+            (file,) = provider.list()
+            with file.open() as stream:
+                assert stream.read() == data
+            file.delete()

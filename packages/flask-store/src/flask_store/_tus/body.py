@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 
 from flask import request
-from werkzeug.exceptions import ClientDisconnected
 
 from .upload import RefusedRequest
 
@@ -34,20 +33,21 @@ class Body(Iterator[bytes]):
             announced = 0
         if announced is not None and announced > missing:
             raise too_large(missing)
-        # An app's own limit is one for forms. Reading up to a limit is an error for
-        # Werkzeug, so this one leaves room to see that too much comes.
-        request.max_content_length = missing + 1
         self._announced = announced
         self._missing = missing
         self._update = update
         self._received = 0
         self._cut = False
-        self._stream = request.stream
+        # Not request.stream, which copies each block, and has the limit of forms.
+        self._stream = request.environ["wsgi.input"]
 
     def __next__(self) -> bytes:
+        wanted = BLOCK
+        if self._announced is not None:
+            wanted = min(BLOCK, self._announced - self._received)
         try:
-            block = self._stream.read(BLOCK)
-        except (OSError, ClientDisconnected):
+            block: bytes = self._stream.read(wanted) if wanted else b""
+        except OSError:
             self._cut = True
             raise StopIteration from None
         if not block:
@@ -73,4 +73,5 @@ def has_open_end() -> bool:
 
 
 def too_large(missing: int) -> RefusedRequest:
+    """Return what refuses a body that is larger than what is missing."""
     return RefusedRequest(413, f"the body is too large: {missing} bytes are missing")
