@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,9 @@ def test_put_and_ls(app: Flask, provider: BaseStore) -> None:
     assert result.output.split()[0] == "7"
     assert result.output.split()[-1] == "folder/a.txt"
     assert run(app, "ls", "none/").output == ""
+    listed = json.loads(run(app, "ls", "folder/a", "--json").output)
+    assert (listed["name"], listed["size"]) == ("folder/a.txt", 7)
+    assert datetime.fromisoformat(listed["modified"]).tzinfo is not None
 
 
 def test_progress(app: Flask, provider: BaseStore, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -59,6 +60,7 @@ def test_stats(origin: Origin) -> None:
     for _ in range(2):
         lines = run(origin, "stats").output.splitlines()
         assert {"hit 2", "miss 1", "miss.uri-miss 1", "stored 1"} <= set(lines)
+    assert json.loads(run(origin, "stats", "--json").output)["hit"] == 2
 
 
 def test_counters_are_flushed(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:

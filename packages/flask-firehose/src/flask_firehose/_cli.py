@@ -17,7 +17,14 @@ from ._setup import echo_config
 from ._state import get_state
 
 
-cli = Commands("firehose", help="Look at the links that pages push.")
+EXAMPLES = """\b
+Examples:
+  flask firehose routes --visit /
+  flask firehose check https://example.com/
+"""
+COLORS = {"ok": "green", "bad": "red"}
+
+cli = Commands("firehose", help="Look at the links that pages push.", epilog=EXAMPLES)
 
 
 @cli.command("config")
@@ -74,7 +81,8 @@ def check_url(url: str, *, insecure: bool) -> None:
     failed = False
     for finding in check(url, insecure=insecure):
         failed = failed or finding.level == "bad"
-        click.echo(f"{finding.level:<4}  {finding.text}")
+        level = click.style(f"{finding.level:<4}", fg=COLORS.get(finding.level))
+        click.echo(f"{level}  {finding.text}")
     if failed:
         raise SystemExit(1)
 

@@ -21,7 +21,14 @@ from ._state import get_state
 from ._store import StoreOptions
 
 
-cli = Commands("kaccel", help="Hand file downloads to the server in front.")
+EXAMPLES = """\b
+Examples:
+  flask kaccel config nginx --upstream http://127.0.0.1:8000
+  flask kaccel check https://example.com/download/a.txt
+"""
+cli = Commands(
+    "kaccel", help="Hand file downloads to the server in front.", epilog=EXAMPLES
+)
 keep_option: Callable[[Any], Any] = click.option(
     "--keep",
     metavar="NAME",
@@ -154,10 +161,11 @@ def check_command(
         for finding in check.findings(urls):
             problem = finding.problem
             if problem is None:
-                click.echo(f"ok   {finding.what}")
+                click.echo(f"{click.style('ok', fg='green')}   {finding.what}")
                 continue
             problems += 1
-            click.echo(f"FAIL {finding.what}: {problem.symptom}")
+            failed = click.style("FAIL", fg="red", bold=True)
+            click.echo(f"{failed} {finding.what}: {problem.symptom}")
             if problem.cause:
                 click.echo(f"     likely: {problem.cause}")
     except (OSError, HTTPException, ValueError) as error:  # ValueError: no such host

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
+from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -29,6 +31,18 @@ from .stores.base import BaseStore
 CHUNK = 256 * 1024
 HIDDEN = "***"
 
+EXAMPLES = """\b
+Examples:
+  flask store check
+  flask store put *.jpg --to avatars
+  flask store ls avatars/ --json
+  flask store --store private jobs
+"""
+
+json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
+
 
 class Watched:
     """A file whose reading moves a progress bar, back too when it is read again."""
@@ -50,7 +64,7 @@ class Watched:
         return getattr(self._file, name)
 
 
-@click.group("store", cls=Commands)
+@click.group("store", cls=Commands, epilog=EXAMPLES)
 @click.option("--store", help="The name of a store in STORES.")
 @click.pass_context
 def cli(ctx: click.Context, store: str | None) -> None:
@@ -80,9 +94,14 @@ def _chosen() -> str | None:
 
 @cli.command()
 @click.argument("prefix", default="")
-def ls(prefix: str) -> None:
+@json_option
+def ls(prefix: str, as_json: bool) -> None:
     """List the files whose names start with PREFIX: bytes, time, name."""
     for file in _provider().list(prefix):
+        if as_json:
+            modified = file.modified.isoformat()
+            _echo_json(name=str(file), size=file.size, modified=modified)
+            continue
         click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
 
 
@@ -151,6 +170,10 @@ def rm(names: tuple[str, ...]) -> None:
         raise click.ClickException(f"not in the store: {', '.join(missing)}")
 
 
+def _echo_json(**values: object) -> None:
+    click.echo(json.dumps(values))
+
+
 def _await(provider: BaseStore, names: set[str]) -> None:
     """Wait until files are sent, unless sending them fails.
 
@@ -186,16 +209,22 @@ def resume(timeout: float | None) -> None:
 
 
 @cli.group(invoke_without_command=True)
+@json_option
 @click.pass_context
 @with_appcontext
-def jobs(ctx: click.Context) -> None:
+def jobs(ctx: click.Context, as_json: bool) -> None:
     """List the uploads in the spool: id, state, attempts, bytes, name, last error."""
-    if ctx.invoked_subcommand is None:
-        for job in _provider().pending():
-            click.echo(
-                f"{job.id}  {job.state:<7}  {job.attempts:>3}  {job.size:>14,}  "
-                f"{job.name}  {job.error}".rstrip()
-            )
+    if ctx.invoked_subcommand is not None:
+        return
+    for job in _provider().pending():
+        if as_json:
+            shown = ("id", "state", "attempts", "size", "name", "error")
+            _echo_json(**{name: getattr(job, name) for name in shown})
+            continue
+        click.echo(
+            f"{job.id}  {job.state:<7}  {job.attempts:>3}  {job.size:>14,}  "
+            f"{job.name}  {job.error}".rstrip()
+        )
 
 
 @jobs.command("retry")

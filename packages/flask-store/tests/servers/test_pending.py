@@ -267,6 +267,8 @@ def test_jobs_command(
     for file, line in zip(bad, lines, strict=True):
         assert line.split()[1:5] == ["failed", "1", "1", str(file)]
         assert line.endswith("S3 said Made up")
+    first = json.loads(run(app, "jobs", "--json")[1].splitlines()[0])
+    assert (first["name"], first["state"]) == (str(bad[0]), "failed")
     assert run(app, "resume")[0] == 1
     assert run(app, "jobs", "drop", lines[0].split()[0]) == (0, "")
     until(lambda: len(provider.pending()) == 1, "it is not dropped")

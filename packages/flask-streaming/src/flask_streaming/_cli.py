@@ -7,7 +7,11 @@ from ._setup import echo_config
 from ._state import get_state
 
 
-cli = Commands("streaming", help="Look at what live events are set up with.")
+cli = Commands(
+    "streaming",
+    help="Look at what live events are set up with.",
+    epilog="Example:  flask streaming config",
+)
 
 
 @cli.command("config")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from ._state import State
 
 
-cli = Commands("webcache", help="Explain, purge and count what is stored.")
+EXAMPLES = """\b
+Examples:
+  flask webcache explain https://example.com/
+  flask webcache purge --tag news --soft
+  flask webcache stats --json
+"""
+cli = Commands(
+    "webcache", help="Explain, purge and count what is stored.", epilog=EXAMPLES
+)
 
 REASONS = {
     "method": "its request was neither GET nor HEAD with something stored",
@@ -105,13 +114,17 @@ def purge(url: str | None, tag: str | None, everything: bool, soft: bool) -> Non
 
 
 @cli.command()
-def stats() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def stats(as_json: bool) -> None:
     """Count hits, misses, purges and failures."""
     state = _shared_state()
     try:
         found = state.cache.stats()
     except Exception as error:
         raise click.ClickException(f"The backend failed: {error}") from error
+    if as_json:
+        click.echo(json.dumps(found))
+        return
     for what, number in found.items():
         click.echo(f"{what} {number}")
 
