@@ -234,7 +234,7 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those named: ``nox -s bench -- store``."""
     install_workspace(session, "bench")
     names = session.posargs or sorted(
-        p.stem for p in (ROOT / "benchmarks").glob("*.py")
+        p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py")
     )
     for name in names:
         session.run("python", f"benchmarks/{name}.py")
