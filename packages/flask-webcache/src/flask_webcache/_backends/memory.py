@@ -169,6 +169,10 @@ class MemoryCache(BaseCache):
         return item is not None
 
 
+#: Types of values that contain no others, which most parts are of.
+_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
+
+
 def weight(value: object) -> int:
     """Return the estimated size of a value in bytes, with what it contains.
 
@@ -180,7 +184,7 @@ def weight(value: object) -> int:
             break
         one: Any = parts.pop()
         size += sys.getsizeof(one, 64)
-        if isinstance(one, (str, bytes)):
+        if one.__class__ in _LEAVES:
             continue
         if isinstance(one, (tuple, list, set, frozenset)):
             parts.extend(one)
