@@ -190,6 +190,14 @@ def typecheck(session: nox.Session) -> None:
     beside = ":".join(["tests", *(f"packages/{name}/tests" for name in PACKAGES)])
     session.run("mypy", "noxfile.py", "benchmarks", env={"MYPYPATH": beside})
     session.run("pyright")
+    # As an installed package is seen: every public name has a type.
+    find = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    installed = str(session.run("python", "-c", find, silent=True)).strip()
+    for package in PACKAGES:
+        session.run(
+            "pyright", "--verifytypes", package.replace("-", "_"), "--ignoreexternal",
+            env={"PYTHONPATH": f"packages/{package}/src:{installed}"}, silent=True,
+        )  # fmt: skip
 
 
 @nox.session
