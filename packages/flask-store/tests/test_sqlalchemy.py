@@ -167,7 +167,9 @@ def test_life(session: Session, provider: BaseStore) -> None:
     rows, files = state(session, provider)
     assert rows == files
     assert "rows/pictures/a.png" not in files
-    with user.picture.open() as file:
+    kept: FileWrapper | None = user.picture
+    assert kept is not None
+    with kept.open() as file:
         assert file.read() == b"three"
     user.scan = None
     session.commit()

@@ -48,6 +48,7 @@ class Destination(Protocol):
 
     def may_pass(self, error: Exception, /) -> bool:
         """Return whether an error may pass by itself."""
+        ...
 
     def tell(self, job: Job, error: Exception | None, /) -> None:
         """Send the app a signal that a job has ended."""

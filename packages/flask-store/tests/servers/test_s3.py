@@ -467,7 +467,7 @@ def test_acl(s3_session: harness.S3Server, config: dict[str, Any]) -> None:
 
 
 class _RedirectsNot(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, *_: Any, **__: Any) -> None:
         """Let a redirection be an error."""
 
 
