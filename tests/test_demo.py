@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).parent.parent
-AXE = "axe-core@4.10.3"
+AXE = "axe-core@4.14.1"
 RUN_AXE = "axe.run(document, {resultTypes: ['violations']})"
 PAGES = (
     "/", "/file/shown.txt", "/cache", "/hints", "/export", "/log", "/direct", "/setup",
