@@ -70,8 +70,8 @@ ARGUMENTS: list[tuple[Callable[[Flask], object], str]] = [
         lambda app: flask_webcache.easy_setup(app, "redis://h"),  # type: ignore[arg-type]
         "cache is of type 'str': ",
     ),
-    (lambda _: cache_for(minute=5), "minute"),
-    (lambda _: cache_control(maxage=60), "maxage"),
+    (lambda _: cache_for(minute=5), "minute"),  # type: ignore[call-arg]
+    (lambda _: cache_control(maxage=60), "maxage"),  # type: ignore[call-arg]
     (
         lambda app: (
             flask_store.Store(app)
