@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Blueprint
 from flask import Flask
 
 import flask_firehose
@@ -178,6 +179,13 @@ def test_sentences_of_setup(package: Package, app: Flask) -> None:
     with pytest.raises(error) as caught:
         package.use(extension)
     assert str(caught.value) == f"{name} needs an app context; use it in a request."
+
+
+@pytest.mark.parametrize("wrong", ["shop", Blueprint("shop", __name__)], ids=type)
+def test_no_app(package: Package, wrong: object) -> None:
+    """Something else than an app is refused by name."""
+    with pytest.raises(TypeError, match=r"^app is .*: pass a Flask app"):
+        getattr(package.module, package.extension)(wrong)
 
 
 def test_options_are_keywords(package: Package) -> None:

@@ -24,12 +24,14 @@ T = TypeVar("T")
 
 
 def refuse_twice(app: Flask, name: str, extension: str) -> None:
-    """Refuse an app on which the extension is set up.
+    """Refuse an app on which the extension is set up, and what is no app.
 
     :param name: the key in ``app.extensions``.
     :param extension: the name of the class.
-    :raises SetupError: always, if it is.
+    :raises SetupError: if it is set up.
     """
+    if not isinstance(app, Flask):
+        raise TypeError(f"app is {app!r}: pass a Flask app")
     if name in app.extensions:
         raise SetupError(f"{extension} is already set up on the app {app.name!r}.")
 
