@@ -317,7 +317,9 @@ def big(tmp_path: Path) -> Path:
 def line(gunicorn: Site) -> Iterator[Relay]:
     """A line that is cut ten times."""
     draw = random.Random(5)
-    relay = Relay(gunicorn.server.port, [draw.randrange(SIZE // 20) for _ in range(10)])
+    # Fewer bytes than a client sends in one request, however large the file is.
+    cuts = [draw.randrange(500_000) for _ in range(10)]
+    relay = Relay(gunicorn.server.port, cuts)
     yield relay
     relay.close()
 
