@@ -166,7 +166,10 @@ class Courier:
     def _at_exit(self, process: int) -> None:
         if process != os.getpid() or not self._limit:
             return
-        if not self.drain(self._limit):
+        if self.drain(self._limit):
+            # A loop that runs while the interpreter ends may crash it.
+            self.stop()
+        else:
             left = len(self._active | self._due.keys())
             logger.warning("%d uploads stay in the spool", left)
 
