@@ -8,7 +8,6 @@ from typing import cast
 
 from flask import Flask
 from flask import request_finished
-from flask import request_started
 
 from ._assets import bundle
 from ._assets import vite
@@ -73,7 +72,7 @@ class Firehose:
                 logger.warning(warning)
         if config.speculation:
             set_up(app, config)
-        request_started.connect(check_views, app)
+        request_finished.connect(check_views, app)
         request_finished.connect(settle, app)
         for function in (*PUSHES, vite):
             app.add_template_global(function)

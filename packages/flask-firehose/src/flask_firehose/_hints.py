@@ -20,7 +20,7 @@ from typing import runtime_checkable
 from flask import Flask
 from flask import current_app
 from flask import request
-from flask import request_started
+from flask import request_finished
 
 from ._early import may_send
 from ._link import AnyLink
@@ -150,8 +150,8 @@ def misplaced(app: Flask) -> Iterator[str]:
 
 
 def check_views(app: Flask, **_: object) -> None:
-    """Receive Flask's signal of the first request: all views are there by now."""
-    request_started.disconnect(check_views, app)
+    """Receive Flask's signal of the first response: all views are there by now."""
+    request_finished.disconnect(check_views, app)
     for sentence in misplaced(app):
         logger.warning(sentence)
 
