@@ -49,7 +49,7 @@ def test_example(client: FlaskClient) -> None:
 def test_commands(session: str) -> None:
     """Each of the two commands stands alone in its block, and its session exists."""
     command = (
-        f"python3 -m venv .venv && .venv/bin/pip install -q nox && "
+        f"python3 -m venv .venv && .venv/bin/pip install -q nox uv && "
         f".venv/bin/nox -s {session}"
     )
     assert f"```sh\n{command}\n```" in README
