@@ -58,8 +58,6 @@ def create_app(**config: object) -> Flask:
         KACCEL_FILES_PATH=str(instance / "uploads" / "files"),
         FIREHOSE_EARLY_HINTS=True,
         FIREHOSE_STATIC_FRESH=True,  # see Site
-        # It reads what a request is for, and its page does not depend on that.
-        WEBCACHE_IGNORED_READERS=("flask_firehose",),
         STREAMING_HISTORY=50,
         DEMO_EXPORT_ROWS=100_000,
         DEMO_ACCESS_LOG=None,

@@ -115,6 +115,30 @@ def test_cached_page_keeps_its_links(app: Flask) -> None:
     assert "Cookie" not in second.headers.get("Vary", "")
 
 
+def test_page_is_stored_once_for_navigations_and_fetches(tmp_path: Path) -> None:
+    """Whether a browser can be sent a 103 makes no difference to the page."""
+    app = Flask(__name__)
+    app.config.update(FIREHOSE_EARLY_HINTS=True, FIREHOSE_STATIC_FRESH=True)
+    Firehose(app)
+    WebCache(app)
+    runs = count(1)
+
+    @app.get("/page")
+    @cache_for(minutes=1)
+    def page() -> str:
+        push("/static/style.css")
+        return f"run {next(runs)}"
+
+    for mode in ("navigate", "cors", "no-cors"):
+        response = app.test_client().get(
+            "/page",
+            headers={"Sec-Fetch-Mode": mode},
+            environ_overrides={"wsgi.early_hints": lambda _: None},
+        )
+        assert response.text == "run 1"
+    assert response.headers["X-Cache"] == "hit"
+
+
 def test_tracked_page_is_not_cached(app: Flask) -> None:
     """A page whose links depend on the visitor is made for each one."""
     one, two = app.test_client(), app.test_client()

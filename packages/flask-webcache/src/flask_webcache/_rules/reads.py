@@ -137,6 +137,8 @@ OBSERVERS = frozenset(
 #: The variables that a library asks for on every request, without the page depending
 #: on it.
 READERS: Mapping[str, frozenset[str]] = {
+    # Whether a 103 goes ahead of the page.
+    "flask_firehose": frozenset({"HTTP_SEC_FETCH_MODE"}),
     "flask_login": frozenset(
         {"REMOTE_ADDR", "HTTP_USER_AGENT", "HTTP_X_FORWARDED_FOR"}
     ),
@@ -145,7 +147,7 @@ READERS: Mapping[str, frozenset[str]] = {
     ),
 }
 #: The variables of CGI for which it matters who reads them.
-NOISY = VISITOR | {EVERYTHING}
+NOISY = VISITOR.union({EVERYTHING}, *READERS.values())
 
 
 class SessionUse(Enum):
