@@ -27,8 +27,12 @@ WORKSPACE = nox.project.load_toml("pyproject.toml")
 PACKAGES = tuple(sorted(path.name for path in (ROOT / "packages").iterdir()))
 # A deprecation met by a test is a failure, in development mode too.
 STRICT_PYTHON = ("python", "-W", "error", "-X", "dev")
-# The tests of a file share its servers, so they stay in one process.
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# The tests of a file share its servers, so they stay in one process; the longest files
+# come first.
+PARALLEL = (
+    "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile",
+    "--no-loadscope-reorder",
+)  # fmt: skip
 # A busy machine may start a server too late; what is tried again is reported.
 RERUNS = ("--reruns", "1") if "CI" in os.environ else ()
 # Beside other extensions, and on every server.
@@ -233,7 +237,8 @@ def docs(session: nox.Session) -> None:
     )  # fmt: skip
     if session.posargs != ["build"]:
         # The samples in one process, the browser in another.
-        pytest = (*STRICT_PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile")
+        parallel = ("-n", "2", "--dist", "loadfile", *RERUNS)
+        pytest = (*STRICT_PYTHON, "-m", "pytest", *parallel)
         session.run(*pytest, "tests/docs", *session.posargs)
 
 

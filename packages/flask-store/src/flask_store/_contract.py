@@ -204,7 +204,7 @@ class CopyContract(Contract):
     def test_move(self, provider: BaseStore) -> None:
         """A moved file is what it was, and takes nobody's name."""
         self.need_attributes()
-        self.save(provider, b"other", "there/b.bin")
+        other = self.save(provider, b"other", "there/b.bin")
         file = provider.save(
             upload(b"content", "a.png"), sha256=True, metadata={"owner": "1"}
         )
@@ -213,9 +213,9 @@ class CopyContract(Contract):
         moved = file.move("there/b.bin")
         self.settle(provider)
         assert not file.exists()
-        assert str(moved) != "there/b.bin"
+        assert str(moved) != str(other)
         assert str(moved).startswith("there/b")
-        assert read(moved) == b"content"
+        assert (read(moved), read(other)) == (b"content", b"other")
         assert moved.attributes.content_type == before.content_type == "image/png"
         assert moved.attributes.sha256 == before.sha256
         assert moved.attributes.metadata == {"owner": "1"}
