@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 
+import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings
 
@@ -19,3 +20,8 @@ settings.load_profile("patient")
 
 #: The tests against real servers need the workspace's harness.
 collect_ignore = [] if find_spec("harness") else ["servers"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the mark of pytest-timeout where that is not installed."""
+    config.addinivalue_line("markers", "timeout: the most seconds of a test")
