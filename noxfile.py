@@ -27,10 +27,10 @@ WORKSPACE = nox.project.load_toml("pyproject.toml")
 PACKAGES = tuple(sorted(path.name for path in (ROOT / "packages").iterdir()))
 # A deprecation met by a test is a failure, in development mode too.
 STRICT_PYTHON = ("python", "-W", "error", "-X", "dev")
-# The tests of a file share its servers, so they stay in one process; the longest files
-# come first.
+# Most tests wait, so there are more processes than cores. The tests of a file share its
+# servers and stay in one; the longest files come first.
 PARALLEL = (
-    "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile",
+    "-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile",
     "--no-loadscope-reorder",
 )  # fmt: skip
 # A busy machine may start a server too late; what is tried again is reported.
@@ -207,11 +207,14 @@ def typecheck(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the distributions into ``dist`` and check their metadata."""
-    session.install("build", "twine")
+    session.install("build[uv]", "twine")
     for old in Path("dist").glob("flask_*"):
         old.unlink()
     for package in session.posargs or PACKAGES:
-        session.run("python", "-m", "build", "--outdir", "dist", f"packages/{package}")
+        session.run(
+            "python", "-m", "build", "--installer", "uv", "--outdir", "dist",
+            f"packages/{package}",
+        )  # fmt: skip
     session.run("twine", "check", "--strict", *map(str, Path("dist").glob("flask_*")))
 
 
