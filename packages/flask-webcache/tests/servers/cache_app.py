@@ -53,6 +53,13 @@ def page() -> Response:
     return Response(f"made {count()}", headers={"Cache-Tag": "page"})
 
 
+@app.get("/plain")
+@modifiers.cache_for(minutes=5)
+def plain() -> str:
+    """Return a page without a tag."""
+    return f"made {count()}"
+
+
 @app.post("/purge/<how>")
 def purge(how: str) -> str:
     """Purge the page."""
