@@ -34,7 +34,7 @@ PARALLEL = (
     "--no-loadscope-reorder",
 )  # fmt: skip
 # A busy machine may start a server too late; what is tried again is reported.
-RERUNS = ("--reruns", "1") if "CI" in os.environ else ()
+RERUNS = ("--reruns", "2") if "CI" in os.environ else ()
 # Beside other extensions, and on every server.
 SUITES = ("tests/coexistence", "tests/servers")
 SITE = "dist/docs"
