@@ -343,6 +343,44 @@ def test_config_command(package: Package, app: Flask) -> None:
         assert re.search(rf"^[* ] {key} = ", result.output, re.MULTILINE), key
 
 
+@settings_of
+def test_config_as_json(package: Package, app: Flask) -> None:
+    """With ``--json`` each key is an object on its line, as it is in the text."""
+    package.create(app)
+    runner = app.test_cli_runner()
+    text = runner.invoke(args=[package.key, "config"]).output.splitlines()
+    result = runner.invoke(args=[package.key, "config", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.output.splitlines()]
+    assert [(row["key"], row["set"]) for row in rows] == [
+        (line[2:].partition(" = ")[0], line.startswith("*")) for line in text
+    ]
+    plain = [row for row in rows if row["key"] in package.config_fields]
+    plain = [row for row in plain if not isinstance(row["value"], dict | list)]
+    assert [row for row in plain if f"= {row['value']!r}" not in "\n".join(text)] == []
+
+
+@settings_of
+def test_config_hides_secrets(package: Package, tmp_path: Path) -> None:
+    """Neither form of ``flask <name> config`` prints a secret."""
+    mark = uuid.uuid4().hex
+    for name, declared in package.config.declared():
+        if not declared.metadata["secret"]:
+            continue
+        scheme = str(declared.default or "redis://").partition("://")[0]
+        for value in (mark, f"{scheme}://u:{mark}@h"):
+            app = Flask(__name__, instance_path=str(tmp_path))
+            app.config[name] = value
+            # Not every secret stands alone, and not every one is a URL.
+            with contextlib.suppress(package.module.ConfigError):
+                package.create(app)
+                for options in ([], ["--json"]):
+                    args = [package.key, "config", *options]
+                    result = app.test_cli_runner().invoke(args=args)
+                    assert name in result.output
+                    assert mark not in result.output
+
+
 def test_errors_survive_pickling(package: Package) -> None:
     """An error that travels to another process is whole, with its data."""
     error = package.module.ConfigError("KEY", "value", "set something else")

@@ -14,6 +14,7 @@ from ._hints import declared
 from ._hints import resolve
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import json_option
 from ._state import get_state
 
 
@@ -28,9 +29,10 @@ cli = Commands("firehose", help="Look at the links that pages push.", epilog=EXA
 
 
 @cli.command("config")
-def show_config() -> None:
+@json_option
+def show_config(as_json: bool) -> None:
     """Print each key and its value, with a star where it was set."""
-    echo_config(get_state().config)
+    echo_config(get_state().config, as_json=as_json)
 
 
 @cli.command("routes")

@@ -17,6 +17,7 @@ from ._fronts import FrontName
 from ._fronts import configuration
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import json_option
 from ._state import get_state
 from ._store import StoreOptions
 
@@ -60,12 +61,14 @@ keep_option: Callable[[Any], Any] = click.option(
     metavar="ADDRESS",
     help="A name server for the hosts of stores, which nginx otherwise looks up once.",
 )
+@json_option
 def config_command(
     front: FrontName | None,
     upstream: str | None,
     keep: tuple[str, ...],
     store_cache: str | None,
     resolver: str | None,
+    as_json: bool,
 ) -> None:
     """Print the configuration of the server in front, or of the app.
 
@@ -74,8 +77,11 @@ def config_command(
     """
     state = get_state()
     if front is None:
-        echo_config(state.config, {"static": state.static, "guard": state.guard})
+        others = {"static": state.static, "guard": state.guard}
+        echo_config(state.config, others, as_json=as_json)
         return
+    if as_json:
+        raise click.UsageError(f"--json is for the app's keys, not for {front}.")
     options = StoreOptions(cache=store_cache, resolver=resolver)
     text = configuration(state, front, upstream, keep, options)
     if not any(it.prefix for it in state.locations.all) and front == "nginx":

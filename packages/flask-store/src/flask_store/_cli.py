@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
-from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -19,6 +17,8 @@ from werkzeug.datastructures import FileStorage
 
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import echo_json
+from ._setup import json_option
 from ._state import DEFAULT
 from ._state import get_state
 from ._stores import STORES
@@ -38,10 +38,6 @@ Examples:
   flask store ls avatars/ --json
   flask store --store private jobs
 """
-
-json_option: Callable[[Any], Any] = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
-)
 
 
 class Watched:
@@ -100,7 +96,7 @@ def ls(prefix: str, as_json: bool) -> None:
     for file in _provider().list(prefix):
         if as_json:
             modified = file.modified.isoformat()
-            _echo_json(name=str(file), size=file.size, modified=modified)
+            echo_json({"name": str(file), "size": file.size, "modified": modified})
             continue
         click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
 
@@ -170,10 +166,6 @@ def rm(names: tuple[str, ...]) -> None:
         raise click.ClickException(f"not in the store: {', '.join(missing)}")
 
 
-def _echo_json(**values: object) -> None:
-    click.echo(json.dumps(values))
-
-
 def _await(provider: BaseStore, names: set[str]) -> None:
     """Wait until files are sent, unless sending them fails.
 
@@ -219,7 +211,7 @@ def jobs(ctx: click.Context, as_json: bool) -> None:
     for job in _provider().pending():
         if as_json:
             shown = ("id", "state", "attempts", "size", "name", "error")
-            _echo_json(**{name: getattr(job, name) for name in shown})
+            echo_json({name: getattr(job, name) for name in shown})
             continue
         click.echo(
             f"{job.id}  {job.state:<7}  {job.attempts:>3}  {job.size:>14,}  "
@@ -299,10 +291,13 @@ def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
 
 
 @cli.command("config")
-def config_command() -> None:
+@json_option
+def config_command(as_json: bool) -> None:
     """Print the configuration in force, with a star where it was set."""
     for provider in _providers():
         config = provider.config
-        if config.store != DEFAULT:
+        if config.store != DEFAULT and not as_json:
             click.echo(f"{STORES}[{config.store!r}]:")
-        echo_config(config, dict.fromkeys(config.other, HIDDEN))
+        others = dict.fromkeys(config.other, HIDDEN)
+        labels = {"store": config.store}
+        echo_config(config, others, as_json=as_json, labels=labels)

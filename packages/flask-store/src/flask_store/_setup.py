@@ -5,6 +5,8 @@ This file is the same in every package that ships it.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 from typing import TypeVar
@@ -63,12 +65,38 @@ class Commands(AppGroup):
             raise click.ClickException(str(error)) from error
 
 
-def echo_config(config: Settings, others: Mapping[str, object] | None = None) -> None:
+json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
+
+
+def echo_json(values: Mapping[str, object]) -> None:
+    """Print a JSON object on one line, with what JSON lacks as its ``repr``."""
+
+    def plain(value: object) -> object:
+        return dict(value) if isinstance(value, Mapping) else repr(value)
+
+    click.echo(json.dumps(values, default=plain))
+
+
+def echo_config(
+    config: Settings,
+    others: Mapping[str, object] | None = None,
+    *,
+    as_json: bool = False,
+    labels: Mapping[str, object] | None = None,
+) -> None:
     """Print each key and its value, with a star where it differs from the default.
 
     :param others: what else is in force, such as the options of the constructor.
+    :param as_json: print an object per key: ``key``, ``value`` and ``set``.
+    :param labels: members to put first in each object.
     """
-    for key, value, is_set in config.shown():
-        click.echo(f"{'*' if is_set else ' '} {key} = {value!r}")
-    for name, value in (others or {}).items():
-        click.echo(f"  {name} = {value!r}")
+    rows = list(config.shown())
+    rows += [(name, value, False) for name, value in (others or {}).items()]
+    for key, value, is_set in rows:
+        if as_json:
+            row = {"key": key, "value": value, "set": is_set}
+            echo_json({**(labels or {}), **row})
+        else:
+            click.echo(f"{'*' if is_set else ' '} {key} = {value!r}")

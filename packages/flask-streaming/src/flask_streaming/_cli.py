@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import json_option
 from ._state import get_state
 
 
@@ -15,7 +16,8 @@ cli = Commands(
 
 
 @cli.command("config")
-def show_config() -> None:
+@json_option
+def show_config(as_json: bool) -> None:
     """Print each key and its value, with a star where it was set."""
     state = get_state()
-    echo_config(state.config, {"redis": state.redis})
+    echo_config(state.config, {"redis": state.redis}, as_json=as_json)

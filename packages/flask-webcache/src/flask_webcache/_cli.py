@@ -13,6 +13,7 @@ from flask import request_started
 
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import json_option
 from .modifiers import check_views
 
 
@@ -130,9 +131,10 @@ def stats(as_json: bool) -> None:
 
 
 @cli.command()
-def config() -> None:
+@json_option
+def config(as_json: bool) -> None:
     """Print the configuration, with a star before each key that is set."""
-    echo_config(_state().config)
+    echo_config(_state().config, as_json=as_json)
 
 
 def _absolute(state: State, url: str) -> str:
