@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_streaming import Streaming
+from flask_streaming import _chunks as chunks
 from flask_streaming import _documents as documents
 from flask_streaming import stream_json
 from flask_streaming import stream_ndjson
-from flask_streaming._documents import blocks
+from flask_streaming._documents import Encoder
 from flask_streaming._documents import document_parts
-from flask_streaming._documents import lines
+from flask_streaming._documents import line_parts
 
 
 VALUES = st.recursive(
@@ -31,9 +32,8 @@ VALUES = st.recursive(
 )
 
 
-def dumps(value: Any) -> bytes:
-    """Encode with the standard library."""
-    return json.dumps(value).encode()
+#: Encodes with the standard library.
+DUMPS = Encoder(lambda value: json.dumps(value).encode())
 
 
 @pytest.fixture(params=["orjson", "json"])
@@ -58,13 +58,13 @@ def body(app: Flask, make: Any, *args: Any) -> str:
 @given(st.lists(VALUES, max_size=40))
 def test_array(items: list[Any]) -> None:
     """An array comes back as it was, however it was cut."""
-    assert json.loads(b"".join(document_parts(iter(items), [dumps]))) == items
+    assert json.loads(b"".join(document_parts(iter(items), [DUMPS]))) == items
 
 
 @given(st.lists(VALUES, max_size=40))
 def test_lines(items: list[Any]) -> None:
     """Each item is a line."""
-    text = b"".join(blocks(items, lines, [dumps])).decode()
+    text = b"".join(line_parts(items, [DUMPS])).decode()
     assert [json.loads(line) for line in text.split("\n")[:-1]] == items
 
 
@@ -75,27 +75,25 @@ def test_mapping(document: dict[str, Any]) -> None:
         key: iter(value) if isinstance(value, list) else value
         for key, value in document.items()
     }
-    assert json.loads(b"".join(document_parts(streamed, [dumps]))) == document
+    assert json.loads(b"".join(document_parts(streamed, [DUMPS]))) == document
 
 
 def test_keys_are_strings() -> None:
     """JSON has no other keys."""
     with pytest.raises(TypeError, match="The key 1 is no string"):
-        list(document_parts({1: 2}, [dumps]))
+        list(document_parts({1: 2}, [DUMPS]))
 
 
 def test_blocks_follow_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small items come in many, large ones alone, slow ones at once."""
-    small = [len(block.split()) for block in blocks([1] * 2000, lines, [dumps])]
+    small = [len(block.split()) for block in line_parts([1] * 2000, [DUMPS])]
     assert small[:5] == [8, 16, 32, 32, 32]
-    assert max(small) == documents.BLOCK_ITEMS
+    assert max(small) == documents.MOST
     large = ["x" * 20_000] * 20
-    assert [block.count(b"\n") for block in blocks(large, lines, [dumps])][1:] == [
-        1
-    ] * 12
+    assert [block.count(b"\n") for block in line_parts(large, [DUMPS])][1:] == [1] * 12
     clock = iter(range(100))
-    monkeypatch.setattr(documents, "monotonic", lambda: next(clock))
-    slow = [block.count(b"\n") for block in blocks([1] * 5, lines, [dumps])]
+    monkeypatch.setattr(chunks, "monotonic", lambda: next(clock))
+    slow = [block.count(b"\n") for block in line_parts([1] * 5, [DUMPS])]
     assert slow == [1] * 5
 
 

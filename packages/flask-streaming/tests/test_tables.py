@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_streaming._cells import encoder
 from flask_streaming._tables import csv_parts
 
 
@@ -30,6 +31,56 @@ def test_round_trip(rows: list[list[str]]) -> None:
     """Every cell comes back, whatever commas, quotes and line ends it holds."""
     read = csv.reader(io.StringIO(text(rows), newline=""))
     assert list(read) == rows
+
+
+class Subclass(str):
+    """Text that says another thing of itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "not this"
+
+    def replace(self, *_: Any) -> str:
+        """Return another text."""
+        return "nor this"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " "])
+@given(
+    st.lists(
+        st.lists(
+            st.text("ab ,;\t|\"'\r\n\0ü€\ud800")
+            | st.builds(Subclass, st.text('a,"'))
+            | st.none() | st.booleans() | st.integers() | st.floats()
+            | st.decimals() | st.dates(),
+            max_size=4,
+        )
+        | st.tuples(st.text('a,"'), st.integers(), st.none())
+    )
+)  # fmt: skip
+def test_same_as_the_writer(delimiter: str, rows: list[Any]) -> None:
+    """What is written by columns is what the standard library writes by rows."""
+    expected = io.StringIO(newline="")
+    csv.writer(expected, delimiter=delimiter).writerows(rows)
+    assert text(rows, delimiter=delimiter) == expected.getvalue()
+    assert encoder(delimiter=delimiter)(rows) == expected.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dialect": "unix"}, {"dialect": "excel-tab"}, {"quotechar": "'"},
+        {"quoting": csv.QUOTE_NONNUMERIC}, {"lineterminator": "\n"},
+        {"doublequote": False, "escapechar": "\\"}, {"quoting": csv.QUOTE_ALL},
+    ],
+)  # fmt: skip
+def test_other_formats(options: dict[str, Any]) -> None:
+    """Every format of the writer's is written as the writer does."""
+    rows: list[Any] = [["a", "b,'\"", 1], ["", None, 2.5], ["c\n", "d\\", -3]]
+    expected = io.StringIO(newline="")
+    csv.writer(expected, **options).writerows(rows)
+    assert text(rows, **options) == expected.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterable
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import islice
@@ -18,6 +19,8 @@ from ._iteration import iterated
 FIRST_SIZE = 1024
 #: After how many seconds what has come leaves with the next part.
 DELAY = 0.5
+#: The goal for the size of a block: more gains nothing.
+BLOCK_SIZE = 16384
 
 
 def close(*objects: object) -> None:
@@ -60,6 +63,31 @@ class Chunks:
     def close(self) -> None:
         """Close the chunks and the sources."""
         close(self._chunks, *self._sources)
+
+
+def blocks(
+    items: Iterable[Any], encode: Callable[[list[Any]], AnyStr], most: int
+) -> Iterator[AnyStr]:
+    """Encode items in blocks whose number of items follows from their size.
+
+    :param most: the largest number of items: many fresh objects at once are work for
+        the garbage collector.
+    """
+    iterator, count, ended = iter(items), 8, False
+    while not ended:
+        batch: list[Any] = []
+        deadline = monotonic() + DELAY
+        for item in islice(iterator, count):
+            batch.append(item)
+            if monotonic() >= deadline:
+                break
+        else:
+            ended = len(batch) < count
+        if batch:
+            block = encode(batch)
+            yield block
+            fitting = BLOCK_SIZE * len(batch) // max(1, len(block))
+            count = max(1, min(2 * len(batch), fitting, most))
 
 
 def buffered(

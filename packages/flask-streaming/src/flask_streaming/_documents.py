@@ -11,68 +11,60 @@ from collections.abc import Sequence
 from collections.abc import Set
 from collections.abc import ValuesView
 from functools import partial
+from itertools import repeat
 from math import isfinite
-from time import monotonic
 from typing import Any
+from typing import NamedTuple
 from typing import TypeAlias
 
-from ._chunks import DELAY
+from ._chunks import blocks
 
 
-#: A function that encodes one value.
-Dumps: TypeAlias = Callable[[Any], bytes]
-#: A function that encodes a block of items with such a function.
-Layout: TypeAlias = Callable[[Dumps, list[Any]], bytes]
-
-#: The goal for the bytes of a block, and its most items: more gain nothing, and
-#: many fresh objects at once are work for the garbage collector.
-BLOCK_SIZE, BLOCK_ITEMS = 16384, 32
+#: The most items of a block.
+MOST = 32
 
 
-def elements(dumps: Dumps, items: list[Any]) -> bytes:
+class Encoder(NamedTuple):
+    """A function that encodes one value, and its further arguments.
+
+    They stand apart so that :func:`map` can pass them, which costs nearly nothing.
+    """
+
+    function: Callable[..., bytes]
+    more: tuple[object, ...] = ()
+
+
+#: A function that encodes a block of items.
+Layout: TypeAlias = Callable[[Encoder, list[Any]], bytes]
+
+
+def elements(encoder: Encoder, items: list[Any]) -> bytes:
     """Encode items as the inside of an array."""
-    return dumps(items).strip()[1:-1]
+    return encoder.function(items, *encoder.more).strip()[1:-1]
 
 
-def lines(dumps: Dumps, items: list[Any]) -> bytes:
+def lines(encoder: Encoder, items: list[Any]) -> bytes:
     """Encode items as lines."""
-    return b"\n".join(map(dumps, items)) + b"\n"
+    encoded = map(encoder.function, items, *map(repeat, encoder.more))
+    return b"\n".join(encoded) + b"\n"
 
 
-def blocks(
-    items: Iterable[Any], layout: Layout, encoders: Sequence[Dumps]
-) -> Iterator[bytes]:
-    """Encode items in blocks whose number of items follows from their size.
+def encoded(layout: Layout, encoders: Sequence[Encoder], items: list[Any]) -> bytes:
+    """Encode a block of items.
 
     :param encoders: the fast one first; where it refuses a value that JSON can
         hold, such as a very large integer, the next one takes the block.
     """
-    batch: list[Any] = []
-    count, deadline = 8, monotonic() + DELAY
-    for item in items:
-        batch.append(item)
-        if len(batch) >= count or monotonic() >= deadline:
-            block = encoded(batch, layout, encoders)
-            yield block
-            fitting = BLOCK_SIZE * len(batch) // len(block)
-            count = max(1, min(2 * len(batch), fitting, BLOCK_ITEMS))
-            batch, deadline = [], monotonic() + DELAY
-    if batch:
-        yield encoded(batch, layout, encoders)
-
-
-def encoded(batch: list[Any], layout: Layout, encoders: Sequence[Dumps]) -> bytes:
-    """Encode a block with the first encoder that can."""
-    for dumps in encoders[:-1]:
+    for each in encoders[:-1]:
         try:
-            return layout(dumps, batch)
+            return layout(each, items)
         except TypeError:
             continue
-    return layout(encoders[-1], batch)
+    return layout(encoders[-1], items)
 
 
-def encoder(default: Callable[[Any], Any]) -> Dumps:
-    """Return a function that encodes with the standard library, without spaces.
+def careful_encoder(default: Callable[[Any], Any]) -> Encoder:
+    """Return an encoder of the standard library, without spaces.
 
     NaN and the infinities, which JSON lacks, are null, as with orjson.
 
@@ -88,7 +80,7 @@ def encoder(default: Callable[[Any], Any]) -> Dumps:
         except ValueError:
             return careful(without_nan(value)).encode()
 
-    return dumps
+    return Encoder(dumps)
 
 
 def without_nan(value: Any) -> Any:
@@ -102,16 +94,21 @@ def without_nan(value: Any) -> Any:
     return value
 
 
-def array_parts(items: Iterable[Any], encoders: Sequence[Dumps]) -> Iterator[bytes]:
+def array_parts(items: Iterable[Any], encoders: Sequence[Encoder]) -> Iterator[bytes]:
     """Encode items as an array, which is closed only where all of them came."""
     separator = b"["
-    for block in blocks(items, elements, encoders):
+    for block in blocks(items, partial(encoded, elements, encoders), MOST):
         yield separator + block
         separator = b","
     yield b"[]" if separator == b"[" else b"]"
 
 
-def document_parts(document: Any, encoders: Sequence[Dumps]) -> Iterator[bytes]:
+def line_parts(items: Iterable[Any], encoders: Sequence[Encoder]) -> Iterator[bytes]:
+    """Encode items, each on a line of its own."""
+    return blocks(items, partial(encoded, lines, encoders), MOST)
+
+
+def document_parts(document: Any, encoders: Sequence[Encoder]) -> Iterator[bytes]:
     """Encode an iterable as an array, or a mapping whose values may be iterables."""
     if not isinstance(document, Mapping):
         yield from array_parts(document, encoders)
@@ -120,11 +117,11 @@ def document_parts(document: Any, encoders: Sequence[Dumps]) -> Iterator[bytes]:
     for key, value in document.items():
         if not isinstance(key, str):
             raise TypeError(f"The key {key!r} is no string: JSON has no other keys")
-        yield separator + encoders[-1](key) + b":"
+        yield separator + encoded(elements, encoders[-1:], [key]) + b":"
         if is_streamed(value):
             yield from array_parts(value, encoders)
         else:
-            yield encoded([value], elements, encoders)
+            yield encoded(elements, encoders, [value])
         separator = b","
     yield b"{}" if separator == b"{" else b"}"
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from functools import update_wrapper
 from itertools import starmap
 from typing import Any
@@ -29,18 +28,17 @@ from ._archive import Source as ZipSource
 from ._archive import member_of
 from ._archive import stored_size
 from ._archive import zip_parts
+from ._cells import CsvFormat
 from ._chunks import Chunks
 from ._chunks import buffered
 from ._chunks import close
 from ._disposition import content_disposition
-from ._documents import Dumps
-from ._documents import blocks
+from ._documents import Encoder
+from ._documents import careful_encoder
 from ._documents import document_parts
-from ._documents import encoder
-from ._documents import lines
+from ._documents import line_parts
 from ._iteration import can_start
 from ._iteration import iterated
-from ._tables import CsvFormat
 from ._tables import csv_parts
 from ._watch import keep_context
 
@@ -175,7 +173,7 @@ def stream_ndjson(
         raise TypeError("items is a mapping: pass an iterable of items, such as [item]")
     items = iterated("items", items)
     return _respond(
-        blocks(items, lines, _encoders()),
+        line_parts(items, _encoders()),
         items,
         mimetype="application/x-ndjson",
         download_name=download_name,
@@ -184,24 +182,24 @@ def stream_ndjson(
     )
 
 
-def _encoders() -> Sequence[Dumps]:
-    """Return the functions that encode JSON as the app does, the fastest first."""
+def _encoders() -> Sequence[Encoder]:
+    """Return what encodes JSON as the app does, the fastest first."""
     provider = current_app.json
     if (
         not isinstance(provider, DefaultJSONProvider)
         or type(provider).dumps is not DefaultJSONProvider.dumps
     ):
         # An item must stay on its line; in strings, a line end is escaped.
-        return [lambda value: provider.dumps(value).encode().replace(b"\n", b"")]
+        return [Encoder(lambda it: provider.dumps(it).encode().replace(b"\n", b""))]
     default = provider.default
-    encoders = [encoder(default)]
+    encoders = [careful_encoder(default)]
     try:
         import orjson
     except ImportError:
         return encoders
     # What Flask writes in a way of its own is left to its own function.
     option = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-    return [partial(orjson.dumps, default=default, option=option), *encoders]
+    return [Encoder(orjson.dumps, (default, option)), *encoders]
 
 
 def stream_zip(

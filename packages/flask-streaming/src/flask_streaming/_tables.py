@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -13,39 +12,20 @@ from itertools import islice
 from numbers import Number
 from operator import itemgetter
 from typing import Any
-from typing import TypeAlias
-from typing import TypedDict
 from typing import Unpack
-from typing import cast
+
+from ._cells import CsvFormat
+from ._cells import Encode
+from ._cells import encoder
+from ._chunks import blocks
 
 
 #: What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"): the
 #: full-width signs count where the user types Chinese, Japanese or Korean.
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+#: The most rows of a block.
+MOST = 128
 BOM = "\ufeff"
-
-#: A function that returns the line of a row.
-Line: TypeAlias = Callable[[Iterable[Any]], str]
-
-
-class CsvFormat(TypedDict, total=False):
-    """Keyword arguments of :func:`csv.writer`."""
-
-    dialect: str | csv.Dialect | type[csv.Dialect]
-    delimiter: str
-    quotechar: str | None
-    escapechar: str | None
-    doublequote: bool
-    skipinitialspace: bool
-    lineterminator: str
-    quoting: int
-    strict: bool
-
-
-class Echo:
-    """A file for the CSV writer, whose ``writerow`` then returns the line."""
-
-    write = staticmethod(str)
 
 
 def csv_parts(
@@ -72,18 +52,22 @@ def csv_parts(
     """
     if isinstance(header, (str, bytes)):
         raise TypeError(f"header is {header!r}: pass a list of names, not text")
-    write: Line = csv.writer(Echo(), **cast(Any, fmtparams)).writerow
+    encode = encoder(**fmtparams)
     # A format may describe what blocks of bytes hold, for the header before them.
     options = [*(["escape_formulas"] * escape_formulas), *(() if header else fmtparams)]
-    if escape_formulas:
-        return _parts(rows, header, lambda row: write(escaped(row)), bom, options)
-    return _parts(rows, header, write, bom, options)
+    if not escape_formulas:
+        return _parts(rows, header, encode, bom, options)
+
+    def careful(rows: Sequence[Any]) -> str:
+        return encode([escaped(row) for row in rows])
+
+    return _parts(rows, header, careful, bom, options)
 
 
 def _parts(
     rows: Iterable[Any],
     header: Sequence[object] | None,
-    line: Line,
+    encode: Encode,
     bom: bool,
     options: Sequence[str],
 ) -> Iterator[Any]:
@@ -92,18 +76,27 @@ def _parts(
     kind = kind_of(first[0]) if first else Sequence
     if kind is bytes and options:
         raise ValueError(f"{options[0]} cannot apply to rows of bytes: pass cells")
-    rows = of_one_kind(chain(first, iterator), kind)
+    rows = chain(first, iterator)
+    check = checker(kind)
+    select: Callable[[Any], Any] | None = None
     if kind is Mapping:
         strict = header is None
         header = list(first[0]) if header is None else header
-        rows = map(columns(header, strict=strict), rows)
-    head = (BOM if bom else "") + ("" if header is None else line(header))
-    if kind is bytes:
-        yield head.encode()
-        yield from map(bytes, rows)
-    else:
+        select = columns(header, strict=strict)
+
+    def table(rows: list[Any]) -> str:
+        check(rows)
+        return encode(rows if select is None else [select(row) for row in rows])
+
+    head = (BOM if bom else "") + ("" if header is None else encode([header]))
+    if kind is not bytes:
         yield head
-        yield from map(line, rows)
+        yield from blocks(rows, table, MOST)
+        return
+    yield head.encode()
+    for row in rows:
+        check([row])
+        yield bytes(row)
 
 
 def kind_of(row: object) -> type:
@@ -120,18 +113,22 @@ def kind_of(row: object) -> type:
     return Sequence
 
 
-def of_one_kind(rows: Iterable[Any], kind: type) -> Iterator[Any]:
-    """Yield rows, and refuse one that is not of the first one's kind."""
-    known = None
-    for row in rows:
-        if type(row) is not known:
-            known = type(row)
+def checker(kind: type) -> Callable[[Sequence[Any]], None]:
+    """Return a function that refuses rows that are not of the first one's kind."""
+    known: set[type] = set()
+
+    def check(rows: Sequence[Any]) -> None:
+        if known.issuperset(map(type, rows)):
+            return
+        for row in rows:
             if kind_of(row) is not kind:
                 raise TypeError(
-                    f"A row is a {known.__name__} after rows of another kind: pass "
+                    f"A row is a {type(row).__name__} after rows of another kind: pass "
                     "one kind throughout"
                 )
-        yield row
+            known.add(type(row))
+
+    return check
 
 
 def columns(
