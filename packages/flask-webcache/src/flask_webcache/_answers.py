@@ -9,11 +9,9 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.http import http_date
 
-from ._outcome import Kind
 from ._rules import policy as rules
 from ._rules.conditions import unchanged
 from ._rules.entry import Entry
-from ._rules.policy import Refusal
 
 
 if TYPE_CHECKING:
@@ -21,14 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._cache import Cache
-    from ._exchange import Exchange
 
 
 NOT_MODIFIED = "304 NOT MODIFIED"
-_NONCE = (
-    "Responses with a nonce of Content-Security-Policy are not stored, such as that of "
-    "%s."
-)
 
 
 def hit(
@@ -73,64 +66,6 @@ def merged(cache: Cache, entry: Entry, response: Response) -> Response:
     made: Response = cache.app.response_class(entry.body, entry.status)
     made.headers = Headers(lines)
     return made
-
-
-def mark(exchange: Exchange, response: Response, kind: Kind) -> Response:
-    """Say in a response what the cache did (RFC 9211), and note it."""
-    cache, outcome = exchange.cache, exchange.outcome
-    outcome.kind = kind
-    cache.events.note(kind, outcome.forward if kind == "miss" else "")
-    cache.events.flush(cache.stock.vault)
-    said = outcome.cache_status(cache.config.cache_name)
-    response.headers.add("Cache-Status", said)
-    response.headers["X-Cache"] = "miss" if kind == "miss" else "hit"
-    return response
-
-
-def note(exchange: Exchange, refused: Refusal | None) -> None:
-    """Note whether a response was stored, and say once which read forbids it."""
-    events, environ = exchange.cache.events, exchange.environ
-    if refused is None:
-        events.note("stored")
-        return
-    events.note("refused", refused.value)
-    if exchange.outcome.cause and refused is not Refusal.SESSION:
-        events.say_once(
-            "Responses that read %s are not stored, such as that of %s.",
-            exchange.outcome.cause,
-            environ.get("PATH_INFO", ""),
-        )
-    elif refused is Refusal.NONCE:
-        events.say_once(_NONCE, environ.get("PATH_INFO", ""))
-
-
-def forget(exchange: Exchange, response: Response) -> None:
-    """Purge what was stored if it has a nonce of a policy that was added later."""
-    if not exchange.outcome.stored or exchange.cache.around or response.is_streamed:
-        return
-    nonces = rules.nonces(response.headers)
-    if not nonces:
-        return
-    body = response.get_data()
-    if any(one in body for one in nonces):
-        cache = exchange.cache
-        cache.stock.purge_key(exchange.key)
-        cache.leads.let_pass(exchange.key)
-        cache.events.say_once(_NONCE, exchange.environ.get("PATH_INFO", ""))
-
-
-def streamed(response: Response, limit: int) -> bool:
-    """Return whether a response is made while it is sent, or a file.
-
-    Flask's own errors and redirects come as iterators, but of one part whose length
-    is known.
-    """
-    if response.direct_passthrough:
-        return True
-    if not response.is_streamed:
-        return False
-    length: int | None = response.content_length
-    return response.status_code < 300 or length is None or length > limit
 
 
 def _dated(lines: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

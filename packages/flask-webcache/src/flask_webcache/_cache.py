@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Any
 
 from cachelib import SimpleCache
 from cachelib.base import BaseCache
@@ -48,8 +46,15 @@ class Cache:
         self._front = f"{config.key_prefix}{config.master_salt} "
         self._ignored = config.ignored_query
         self._ordered = config.sort_query
-        self._extra = config.key_callback
+        #: Return the key of the resource that a request is for.
+        self.key = keys.reader(
+            self._front, self._ignored, self._ordered, config.key_callback
+        )
+        #: Return whether nothing of a path is stored.
+        self.exempt = keys.below(config.resource_exemptions)
         self.stock: Stock = self._stock(connect(config.url) if cache is None else cache)
+        #: Whether to say that no other process sees what is stored.
+        self.lonely: bool = self.stock.local
         self.leads: Leads = Leads(
             self.stock.vault, config.lock_seconds, config.wait_seconds
         )
@@ -78,21 +83,9 @@ class Cache:
             for one in (self.app.secret_key or b"", *fallbacks)
         ]
 
-    def key(self, environ: Mapping[str, Any]) -> str:
-        """Return the key of the resource that a request is for."""
-        key = self._front + keys.of_request(environ, self._ignored, self._ordered)
-        return (
-            key if self._extra is None else f"{key}{keys.EXTRA}{self._extra(environ)}"
-        )
-
     def url_key(self, url: str) -> str:
         """Return the key of the resource at an absolute URL."""
         return self._front + keys.of_url(url, self._ignored, self._ordered)
-
-    def exempt(self, environ: Mapping[str, Any]) -> bool:
-        """Return whether nothing of a path is stored."""
-        prefixes = self.config.resource_exemptions
-        return bool(prefixes) and environ.get("PATH_INFO", "").startswith(prefixes)
 
     def purge_key(self, key: str, *, soft: bool = False) -> bool:
         """Purge the resource with a key; return whether it is done."""

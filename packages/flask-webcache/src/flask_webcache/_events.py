@@ -22,7 +22,10 @@ from ._rules.policy import Refusal
 
 if TYPE_CHECKING:
     from flask import Flask
+    from flask import Response
 
+    from ._exchange import Exchange
+    from ._rules.outcome import Kind
     from ._vault import Vault
 
 
@@ -33,6 +36,10 @@ cache_event: NamedSignal = Namespace().signal("webcache-event")
 
 #: How often counters are brought together in a shared backend, in seconds.
 FLUSH_SECONDS = 10.0
+NONCE = (
+    "Responses with a nonce of Content-Security-Policy are not stored, such as that of "
+    "%s."
+)
 #: How many causes are remembered as logged.
 _LOGGED = 1000
 
@@ -85,6 +92,32 @@ class Events:
         self.counts["hit"] += 1
         if cache_event.receivers:
             cache_event.send(self._app, event="hit", reason="")
+
+    def tell(self, exchange: Exchange, response: Response, kind: Kind) -> Response:
+        """Say in a response what the cache did (RFC 9211), and note it."""
+        cache, outcome = exchange.cache, exchange.outcome
+        outcome.kind = kind
+        self.note(kind, outcome.forward if kind == "miss" else "")
+        vault = cache.stock.vault
+        if vault is not None:
+            self.flush(vault)
+        headers = response.headers
+        headers.add("Cache-Status", outcome.cache_status(cache.config.cache_name))
+        headers.add("X-Cache", "miss" if kind == "miss" else "hit")
+        return response
+
+    def refused(self, exchange: Exchange, why: Refusal) -> None:
+        """Note that a response is not stored, and say once which read forbids it."""
+        self.note("refused", why.value)
+        path = exchange.environ.get("PATH_INFO", "")
+        cause = exchange.outcome.cause
+        if cause and why is not Refusal.SESSION:
+            self.say_once(
+                "Responses that read %s are not stored, such as that of %s.",
+                cause, path,
+            )  # fmt: skip
+        elif why is Refusal.NONCE:
+            self.say_once(NONCE, path)
 
     def say_once(self, message: str, *values: object) -> None:
         """Log a message unless the same one was logged before."""

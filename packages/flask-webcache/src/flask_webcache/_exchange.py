@@ -27,9 +27,9 @@ The promises:
   request's context ends, whatever was raised.
 - While the view runs, stored validators may stand in place of the request's own
   conditions; these are back before anything evaluates them.
-- An exchange belongs to one WSGI environment and one request object. A request that is
-  dispatched from within another one, even with the same environment, has an exchange
-  of its own, and waits for nobody.
+- An exchange belongs to one request object. A request that is dispatched from within
+  another one, even with the same environment, has an exchange of its own, and waits for
+  nobody. Of a request that a middleware makes twice, nothing is stored.
 
 Two adapters carry exchanges: the hooks of :mod:`flask_webcache.handlers`, where the
 cache takes its place among the app's hooks, and :mod:`flask_webcache._fast`, where it
@@ -41,18 +41,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 from typing import Any
 
-from ._outcome import Outcome
 from ._rules.control import NO_WISHES
 from ._rules.control import Wishes
 from ._rules.control import wishes
 from ._rules.entry import Entry
-from ._stock import Look
+from ._rules.outcome import Outcome
+from ._rules.things import Look
 from .recache import RECACHE
 
 
@@ -93,20 +92,22 @@ class State(Enum):
     DONE = "done"
 
 
-@dataclass(slots=True, eq=False)
 class Exchange:
-    """One request, the stored response that fits it, and what became of both."""
+    """One request, the stored response that fits it, and what became of both.
 
-    cache: Cache
-    environ: dict[str, Any]
-    key: str
-    started: float
+    :param key: the key of its resource.
+    :param found: the look that was in vain, where one was made already.
+    """
+
     wishes: Wishes = NO_WISHES
     state: State = State.LOOKED
-    found: Look = field(default_factory=lambda: Look(""))
-    outcome: Outcome = field(default_factory=Outcome)
     #: Whether this request may wait for another one.
     patient: bool = True
+    #: Whether a request object has it, and whether the app has answered that.
+    joined: bool = False
+    left: bool = False
+    #: The environment as the cache around the app found it.
+    asked: Mapping[str, Any] | None = None
     #: What the app reads; None where nothing is recorded.
     recorder: Recorder | None = None
     #: Whether its generations were claimed.
@@ -116,54 +117,72 @@ class Exchange:
     #: What the app said of its response, for the adapter around the app.
     streamed: bool = True
     #: The fields of its 304, some of which do not leave the app.
-    lines: list[tuple[str, str]] = field(default_factory=list)
-    method: str = field(init=False)
-    #: Whether this is a GET or a HEAD.
-    safe: bool = field(init=False)
-    #: Whether nothing of its path is stored.
-    exempt: bool = field(init=False)
-    #: Whether the request has content, which a view may read and no key holds.
-    content: bool = field(init=False)
-    #: The request's own conditions while the stored validators are in their place.
+    lines: Sequence[tuple[str, str]] = ()
+    #: How many leads had ended when the store was looked into.
+    _looked: int | None = None
+    #: The request's own conditions while the stored validators are in their place, and
+    #: the environment that they were taken from.
     _conditions: dict[str, str] | None = None
+    _conditional: dict[str, Any] | None = None
     _lead: Lead | None = None
-    _ahead: bool = False
+    _released: bool = False
 
-    def __post_init__(self) -> None:
-        self.method = self.environ["REQUEST_METHOD"]
-        self.safe = self.method in ("GET", "HEAD")
-        self.exempt = self.cache.exempt(self.environ)
-        self.content = (
-            self.environ.get("CONTENT_LENGTH", "") not in ("", "0")
-            or "HTTP_TRANSFER_ENCODING" in self.environ
-        )
+    def __init__(
+        self, cache: Cache, environ: dict[str, Any], key: str, found: Look | None = None
+    ) -> None:
+        self.cache: Cache = cache
+        self.environ: dict[str, Any] = environ
+        self.key: str = key
+        self.started: float = time.time()
+        self.found: Look = found or Look(key)
+        self.outcome: Outcome = Outcome()
+        method: str = environ["REQUEST_METHOD"]
+        self.method: str = method
+        #: Whether this is a GET or a HEAD.
+        self.safe: bool = method == "GET" or method == "HEAD"
+        #: Whether nothing of its path is stored.
+        self.exempt: bool = cache.exempt(environ)
 
     @classmethod
     def begin(
-        cls, cache: Cache, environ: dict[str, Any], found: Look | None = None
+        cls,
+        cache: Cache,
+        environ: dict[str, Any],
+        found: Look | None = None,
+        ended: int | None = None,
     ) -> Exchange:
         """Begin with a request.
 
         :param found: the look that was in vain, if the request is a plain one.
+        :param ended: how many leads had ended before it.
         """
-        now = time.time()
-        if cache.stock.local and environ.get("wsgi.multiprocess"):
+        if cache.lonely and environ.get("wsgi.multiprocess"):
+            cache.lonely = False
             cache.events.say_once(
                 "This server has several processes, and simple:// is a cache in each: "
                 "a purge reaches one of them. Set WEBCACHE_URL to a shared backend."
             )
-        # Whoever dispatches within a request would wait for itself.
-        patient = EXCHANGE not in environ
         if found is not None:
-            exchange = cls(cache, environ, found.key, now, found=found, patient=patient)
-            exchange._ahead = True
+            exchange = cls(cache, environ, found.key, found)
+            exchange._looked = ended
         else:
-            controls = cache.config.request_controls_cache
-            asked = wishes(environ) if controls else NO_WISHES
-            key = cache.key(environ)
-            exchange = cls(cache, environ, key, now, asked, patient=patient)
+            exchange = cls(cache, environ, cache.key(environ))
+            if cache.config.request_controls_cache:
+                exchange.wishes = wishes(environ)
+        if EXCHANGE in environ:
+            # Whoever dispatches within a request would wait for itself.
+            exchange.patient = False
         environ[EXCHANGE] = exchange
         return exchange
+
+    @property
+    def content(self) -> bool:
+        """Whether the request has content, which a view may read and no key holds."""
+        environ = self.environ
+        return (
+            environ.get("CONTENT_LENGTH", "") not in ("", "0")
+            or "HTTP_TRANSFER_ENCODING" in environ
+        )
 
     @property
     def page(self) -> str:
@@ -171,7 +190,7 @@ class Exchange:
         metadata = self.found.metadata
         if metadata is None or not metadata.vary:
             return self.key
-        return self.cache.stock.places(self.key, metadata, self.environ)[0]
+        return metadata.places(self.key, self.environ)[0]
 
     @property
     def renewal(self) -> bool:
@@ -179,10 +198,11 @@ class Exchange:
         return RECACHE in self.environ
 
     def look(self) -> Entry | None:
-        """Look for a stored response, unless that was just done ahead."""
-        if not self._ahead:
+        """Look for a stored response, unless nobody can have stored one since."""
+        ended = self.cache.leads.ended
+        if self._looked != ended:
+            self._looked = ended
             self.found = self.cache.stock.look(self.key, self.environ)
-        self._ahead = False
         return self.found.entry
 
     def wait(self, deadline: float) -> Answer:
@@ -221,10 +241,10 @@ class Exchange:
 
         Its validators take the place of the request's own conditions for the while.
         """
-        environ = self._seen
         self.validating = entry
         if not entry.validator:
             return
+        environ = self._conditional = self._seen
         self._conditions = {
             name: environ.pop(name) for name in CONDITIONS if name in environ
         }
@@ -241,14 +261,18 @@ class Exchange:
     def restore_conditions(self) -> None:
         """Put the request's own conditions back."""
         if self._conditions is not None:
-            environ = self._seen
-            for name in CONDITIONS:
-                environ.pop(name, None)
-            environ.update(self._conditions)
-            self._conditions = None
+            for environ in (self._seen, self._conditional):
+                if environ is not None:
+                    for name in CONDITIONS:
+                        environ.pop(name, None)
+                    environ.update(self._conditions)
+            self._conditions = self._conditional = None
 
     def release(self) -> None:
         """Give the lead back, and let the next ones pass if nothing was stored."""
+        if self._released:
+            return
+        self._released = self.state is State.DONE
         cache, lead = self.cache, self._lead
         if self.outcome.stored:
             cache.leads.hold(self.key)
@@ -257,18 +281,16 @@ class Exchange:
             if not self.outcome.stored and self.outcome.kind == "miss":
                 cache.leads.let_pass(self.key)
             cache.leads.end(lead)
-        if self.renewal and self.state is not State.LOOKED:
+        if self.state is not State.LOOKED and RECACHE in self.environ:
             page, owner = self.environ.pop(RECACHE)
             if owner:
                 cache.renewals.done(page, owner)
 
 
-def exchange_of(
-    owner: Mapping[str, Any], environ: Mapping[str, Any]
-) -> Exchange | None:
-    """Return the exchange that a mapping holds, if it is that of an environment."""
-    found = owner.get(EXCHANGE)
-    return found if isinstance(found, Exchange) and found.environ is environ else None
+def exchange_in(environ: Mapping[str, Any], cache: Cache) -> Exchange | None:
+    """Return the exchange of a cache that an environment holds, or a copy of it."""
+    found = environ.get(EXCHANGE)
+    return found if isinstance(found, Exchange) and found.cache is cache else None
 
 
 def plain(environ: Mapping[str, Any]) -> bool:

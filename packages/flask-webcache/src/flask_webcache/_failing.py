@@ -10,7 +10,7 @@ from typing import Any
 from typing import TypeVar
 
 from ._backends import HostDownError
-from ._stock import ALL
+from ._rules.things import ALL
 from ._stock import HINTS
 
 

@@ -21,11 +21,11 @@ from ._answers import hit
 from ._cache import Cache
 from ._exchange import EXCHANGE
 from ._exchange import Exchange
-from ._exchange import exchange_of
+from ._exchange import exchange_in
 from ._exchange import plain
 from ._rules.entry import Entry
 from ._rules.entry import lean
-from ._stock import Look
+from ._rules.things import Look
 from .storage import Retrieval
 from .storage import Store
 
@@ -56,16 +56,20 @@ class FastPath:
         """Answer from the store, or let the app do it."""
         cache = self.cache
         look: Look | None = None
+        ended = cache.leads.ended
         if plain(environ) and not cache.exempt(environ):
             now = time.time()
             found = cache.stock.first(cache.key(environ), environ, now)
             if isinstance(found, Entry):
                 return self._answer(found, environ, start_response, now)
             look = found
-        if EXCHANGE in environ and exchange_of(environ, environ):
-            # Dispatched from within a request, with the same environment.
-            return self.wsgi_app(environ, start_response)
-        exchange = Exchange.begin(cache, environ, look)
+        if EXCHANGE in environ:
+            outer = exchange_in(environ, cache)
+            if outer is not None and outer.environ is environ:
+                # Dispatched from within a request, with the same environment.
+                return self.wsgi_app(environ, start_response)
+        exchange = Exchange.begin(cache, environ, look, ended)
+        exchange.asked = dict(environ)
         try:
             response = self.retrieval.answer(exchange)
             if response is None:

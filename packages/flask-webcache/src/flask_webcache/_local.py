@@ -17,13 +17,13 @@ from cachelib.base import BaseCache
 
 from ._rules.entry import Entry
 from ._rules.entry import Metadata
-from ._stock import ALL
+from ._rules.policy import kept_seconds
+from ._rules.things import Look
+from ._rules.things import tag_thing
+from ._rules.things import url_thing
 from ._stock import HINTS
-from ._stock import Look
 from ._stock import Stock
 from ._stock import latest
-from ._stock import tag_thing
-from ._stock import url_thing
 from .config import Config
 
 
@@ -37,6 +37,10 @@ class Generation:
     """One generation of a thing; it lives as long as an entry or a request has it."""
 
     count: int = 0
+
+
+#: A generation, and its count when it was claimed.
+Token = tuple[Generation, int]
 
 
 class Live:
@@ -59,13 +63,17 @@ class _Generations:
         self.purges = Generation()
         self._current: WeakValueDictionary[str, Generation] = WeakValueDictionary()
 
-    def get(self, thing: str) -> Generation:
-        """Return the generation of a thing, a new one if need be."""
+    def claim(self, front: str, things: Iterable[str]) -> dict[str, Token]:
+        """Return the generations of things with their counts, new ones if need be."""
+        claimed, current = {}, self._current
         with self.lock:
-            found = self._current.get(thing)
-            if found is None:
-                found = self._current[thing] = Generation()
-            return found
+            for thing in things:
+                name = front + thing
+                one = current.get(name)
+                if one is None:
+                    one = current[name] = Generation()
+                claimed[thing] = one, one.count
+        return claimed
 
     def purge(self, thing: str, *, soft: bool, tag: bool) -> None:
         """Take the generation of a thing away, or count it up."""
@@ -133,61 +141,72 @@ class Local(Stock):
 
     def claim(self, look: Look, tags: Iterable[str] = ()) -> None:
         """Take hold of the generations, before the view runs."""
-        known = {*tags, *self._tags.get(look.key, ())}
-        if look.metadata is not None:
-            known.update(look.metadata.tags)
-        if look.entry is not None:
-            known.update(look.entry.tags)
-        things = [ALL, url_thing(look.key), *map(tag_thing, known)]
+        known: set[str] = set()
+        for more in (
+            tags,
+            self._tags.get(look.key),
+            look.metadata and look.metadata.tags,
+            look.entry and look.entry.tags,
+        ):
+            if more:
+                known.update(more)
         generations = self._generations
         look.purges = generations.purges
-        look.tokens = {
-            thing: (one := generations.get(self._front + thing), one.count)
-            for thing in things
-        }
+        look.tokens = generations.claim(self._front, look.things(tuple(known)))
 
     def keep(
         self, look: Look, environ: Mapping[str, Any], entry: Entry, now: float
     ) -> bool:
         """Store a response with the generations that were claimed; return whether."""
-        if not look.tokens:
+        claimed = look.tokens
+        if not claimed:
             return False
-        things = [ALL, url_thing(look.key), *map(tag_thing, entry.tags)]
-        generations = self._generations
-        with generations.lock:
-            new = [thing for thing in things if thing not in look.tokens]
-            if new and generations.purges is not look.purges:
-                if len(self._tags) >= HINTS:
-                    self._tags.clear()
-                self._tags[look.key] = entry.tags
+        things = look.things(entry.tags)
+        with self._generations.lock:
+            if entry.tags and not self._claim_late(look, things, entry):
                 return False
-            for thing in new:
-                one = generations.get(self._front + thing)
-                look.tokens[thing] = one, one.count
-            tokens = tuple(look.tokens[thing] for thing in things)
-            if any(one.count == GONE for one, _ in tokens):
-                return False
-            self._tags.pop(look.key, None)
-            # Another request may have stored a variant meanwhile.
-            current = self._get(look.key)
-            if isinstance(current, Metadata):
-                look.metadata = current
-            return self._put(look, environ, entry._replace(tokens=tokens), now)
+            tokens = tuple([claimed[thing] for thing in things])
+            for one, _ in tokens:
+                if one.count == GONE:
+                    return False
+            entry = entry.under(tokens)
+            seconds = kept_seconds(entry, now, *self._stale)
+            if entry.vary:
+                return self._put(look, environ, entry, now, seconds)
+            return bool(self._cache.set(look.key, entry, _whole(seconds)))
+
+    def _claim_late(self, look: Look, things: list[str], entry: Entry) -> bool:
+        """Get the generations of new tags; return whether no tag was purged since."""
+        new = [thing for thing in things if thing not in look.tokens]
+        if new and self._generations.purges is not look.purges:
+            if len(self._tags) >= HINTS:
+                self._tags.clear()
+            self._tags[look.key] = entry.tags
+            return False
+        look.tokens.update(self._generations.claim(self._front, new))
+        self._tags.pop(look.key, None)
+        return True
 
     def _put(
-        self, look: Look, environ: Mapping[str, Any], entry: Entry, now: float
+        self,
+        look: Look,
+        environ: Mapping[str, Any],
+        entry: Entry,
+        now: float,
+        seconds: float,
     ) -> bool:
-        entry, metadata, places = self.placed(look, environ, entry)
-        seconds = self.seconds(entry, now)
+        """Store a response that varies, and the index that leads to it."""
+        # Another request may have stored a variant meanwhile.
+        current = self._get(look.key)
+        if not isinstance(current, Metadata):
+            current = look.metadata or Metadata()
+        entry, places = current.placed(look.key, environ, entry)
+        limit, until = self.config.max_variants, now + seconds
+        changed, dropped = current.adding(entry, places, until, limit)
         kept = [self._cache.set(place, entry, _whole(seconds)) for place in places]
-        if metadata is not None:
-            limit = self.config.max_variants
-            changed, dropped = metadata.adding(entry, places, now + seconds, limit)
-            for place in dropped:
-                self._cache.delete(place)
-            kept.append(
-                self._cache.set(look.key, changed, _whole(changed.expires - now))
-            )
+        for place in dropped:
+            self._cache.delete(place)
+        kept.append(self._cache.set(look.key, changed, _whole(changed.expires - now)))
         return all(kept)
 
     def purge(self, thing: str, *, soft: bool = False) -> bool:
@@ -213,7 +232,7 @@ class Local(Stock):
         """Return the latest valid response that a request selects."""
         found = [
             entry
-            for place in self.places(key, metadata, environ)
+            for place in metadata.places(key, environ)
             if (entry := _valid(self._get(place))) is not None
         ]
         entry = found[0] if len(found) == 1 else latest(found)

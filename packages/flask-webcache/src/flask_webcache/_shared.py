@@ -23,14 +23,15 @@ from ._rules.entry import LONGEST
 from ._rules.entry import Entry
 from ._rules.entry import Item
 from ._rules.entry import Metadata
-from ._stock import ALL
+from ._rules.policy import kept_seconds
+from ._rules.things import ALL
+from ._rules.things import Look
+from ._rules.things import tag_thing
+from ._rules.things import url_thing
 from ._stock import HINTS
-from ._stock import Look
 from ._stock import Stock
 from ._stock import latest
 from ._stock import remembered
-from ._stock import tag_thing
-from ._stock import url_thing
 from ._vault import COUNT_BITS
 from ._vault import PURGES
 from ._vault import Secrets
@@ -80,13 +81,13 @@ class Shared(Stock):
         things = [ALL, PURGES, url_thing(key)]
         places = []
         if hint is not None:
-            places = self.places(key, hint, environ)
+            places = hint.places(key, environ)
             things += map(tag_thing, hint.tags)
         found: dict[str, Entry] = {}
         item = self._read(look, home, [key, *places], things, found)
         if isinstance(item, Metadata):
             look.metadata = item
-            places = self.places(key, item, environ)
+            places = item.places(key, environ)
         else:
             look.metadata = hint
             places = []
@@ -152,7 +153,7 @@ class Shared(Stock):
         known = {*tags, *(look.metadata.tags if look.metadata is not None else ())}
         if look.entry is not None:
             known.update(look.entry.tags)
-        things = [ALL, url_thing(look.key), *map(tag_thing, sorted(known))]
+        things = look.things(tuple(sorted(known)))
         missing = [thing for thing in things if thing not in look.tokens]
         if look.purges is None:
             missing.append(PURGES)
@@ -169,7 +170,7 @@ class Shared(Stock):
         self, look: Look, environ: Mapping[str, Any], entry: Entry, now: float
     ) -> bool:
         """Store a response with the generations that were claimed; return whether."""
-        things = [ALL, url_thing(look.key), *map(tag_thing, entry.tags)]
+        things = look.things(entry.tags)
         new = [thing for thing in things if thing not in look.tokens]
         if ALL in new or url_thing(look.key) in new:
             return False
@@ -179,7 +180,7 @@ class Shared(Stock):
         if any(self._owed.has(thing) for thing in things):
             return False
         tokens = tuple((thing, look.tokens[thing]) for thing in things)
-        return self._put(look, environ, entry._replace(tokens=tokens), now)
+        return self._put(look, environ, entry.under(tokens), now)
 
     def _claim_late(self, look: Look, things: Sequence[str]) -> bool:
         """Get the generations of new tags; return whether no tag was purged meanwhile.
@@ -203,9 +204,12 @@ class Shared(Stock):
     def _put(
         self, look: Look, environ: Mapping[str, Any], entry: Entry, now: float
     ) -> bool:
-        home, seconds = self._vault.home(look.key), self.seconds(entry, now)
-        entry, metadata, places = self.placed(look, environ, entry)
-        if metadata is not None:
+        vault, key = self._vault, look.key
+        home, seconds = vault.home(key), kept_seconds(entry, now, *self._stale)
+        places: tuple[str, ...] = (key,)
+        if entry.vary:
+            metadata = look.metadata or Metadata()
+            entry, places = metadata.placed(key, environ, entry)
             limit = self.config.max_variants
             changed, dropped = metadata.adding(entry, places, now + seconds, limit)
             # First, as another process may have made one meanwhile.
@@ -213,12 +217,13 @@ class Shared(Stock):
                 look, changed, now + seconds, now
             ):
                 return False
-            entry, metadata, places = self.placed(look, environ, entry)
+            metadata = look.metadata or metadata
+            entry, places = metadata.placed(key, environ, entry)
             for place in dropped:
-                self._vault.remove(home, place)
+                vault.remove(home, place)
         elif entry.tags:
-            self._hint(look.key, Metadata(tags=entry.tags))
-        return all(self._vault.write(home, place, entry, seconds) for place in places)
+            self._hint(key, Metadata(tags=entry.tags))
+        return all(vault.write(home, place, entry, seconds) for place in places)
 
     def _index(self, look: Look, changed: Metadata, until: float, now: float) -> bool:
         """Store the index of a resource; return whether it is there."""

@@ -41,57 +41,24 @@ from abc import ABC
 from abc import abstractmethod
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
-from ._rules.entry import LONGEST
 from ._rules.entry import Entry
 from ._rules.entry import Metadata
-from ._rules.keys import EXTRA
-from ._rules.variants import language_key
-from ._rules.variants import variant_keys
+from ._rules.things import ALL
+from ._rules.things import Look
+from ._rules.things import tag_thing
+from ._rules.things import url_thing
 from .config import Config
 
 
 if TYPE_CHECKING:
     from ._vault import Vault
 
-#: The thing that is everything.
-ALL = "all"
 #: How many resources a process keeps hints on.
 HINTS = 10_000
-
-
-def tag_thing(tag: str) -> str:
-    """Return the thing that is a tag."""
-    return f"tag {tag}"
-
-
-def url_thing(key: str) -> str:
-    """Return the thing that is a URL, for the key of any of its responses."""
-    return f"url {key.partition(EXTRA)[0]}"
-
-
-@dataclass(slots=True)
-class Look:
-    """The result of a look into the store for one request, and the generations then."""
-
-    key: str
-    entry: Entry | None = None
-    metadata: Metadata | None = None
-    #: The generations by thing, as far as they are there.
-    tokens: dict[str, Any] = field(default_factory=dict)
-    #: The generation that every purge of a tag takes away.
-    purges: Any = None
-
-    @property
-    def reason(self) -> str:
-        """Why a request is forwarded where there is no entry (RFC 9211)."""
-        varies = self.metadata is not None and self.metadata.sets
-        return "vary-miss" if varies else "uri-miss"
 
 
 class Stock(ABC):
@@ -104,6 +71,8 @@ class Stock(ABC):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        #: How long what is stale is kept: for errors, and to be validated.
+        self._stale: tuple[int, int] = (config.stale_on_error, config.keep_seconds)
 
     @abstractmethod
     def first(self, key: str, environ: Mapping[str, Any], now: float) -> Entry | Look:
@@ -147,45 +116,6 @@ class Stock(ABC):
         """Return whether a valid entry may answer a plain request at once."""
         early = self.config.preemptive_recache_seconds
         return now < entry.fresh_until - early and not entry.no_cache
-
-    def places(
-        self, key: str, metadata: Metadata, environ: Mapping[str, Any]
-    ) -> list[str]:
-        """Return where the responses that a request selects may be stored."""
-        return [
-            place
-            for names in metadata.sets
-            for place in variant_keys(key, metadata.salt, names, environ)
-        ]
-
-    def placed(
-        self, look: Look, environ: Mapping[str, Any], entry: Entry
-    ) -> tuple[Entry, Metadata | None, tuple[str, ...]]:
-        """Return an entry with its selectors, the index for it, and its places."""
-        key, metadata = look.key, look.metadata
-        if not entry.vary:
-            return entry, None, (key,)
-        metadata = metadata or Metadata()
-        entry = entry._replace(vary=metadata.selectors(entry.vary))
-        names, salt = entry.vary, metadata.salt
-        places = variant_keys(key, salt, names, environ)[:1]
-        if entry.language and "accept-language" in names:
-            spoken = language_key(key, salt, names, environ, entry.language)
-            places = (*places, spoken)
-        return entry, metadata, places
-
-    def seconds(self, entry: Entry, now: float) -> float:
-        """Return how long the backend is to keep a response."""
-        config = self.config
-        if entry.strict or entry.no_cache:
-            stale = 0
-        else:
-            error = entry.stale_if_error
-            grace = config.stale_on_error if error is None else error
-            stale = max(entry.stale_while_revalidate, grace)
-        if entry.validator:
-            stale = max(stale, config.keep_seconds)
-        return min(max(0.0, entry.fresh_until - now) + stale, LONGEST)
 
 
 def latest(entries: Iterable[Entry]) -> Entry | None:

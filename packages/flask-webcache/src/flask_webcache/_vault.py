@@ -28,8 +28,8 @@ from ._rules.entry import LONGEST
 from ._rules.entry import Item
 from ._rules.entry import decode
 from ._rules.entry import encode
-from ._stock import ALL
-from ._stock import url_thing
+from ._rules.things import ALL
+from ._rules.things import url_thing
 
 
 #: The generation that every purge of a tag takes away.

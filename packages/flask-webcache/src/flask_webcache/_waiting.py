@@ -53,8 +53,10 @@ class Lead:
     name: str
     #: When the next one may take it, in terms of :func:`time.monotonic`.
     until: float
-    owner: str = field(default_factory=lambda: secrets.token_hex(8))
-    done: threading.Event = field(default_factory=threading.Event)
+    #: The name that other processes know its owner by, once it is announced.
+    owner: str = ""
+    #: Set when it is given back; made by the first one that waits.
+    done: threading.Event | None = None
     #: Whether other processes know of it.
     announced: bool = False
     #: Held while it is extended, so that it is not extended once it is over.
@@ -80,6 +82,9 @@ class Leads:
         self._passes: dict[str, float] = {}
         self._claims: dict[str, tuple[str, float]] = {}
         self._heart: threading.Thread | None = None
+        #: Changes whenever a lead may have been given back: what was looked for before
+        #: may be there now.
+        self.ended: int = 0
 
     def take(self, name: str) -> Lead | None:
         """Take the lead for a page in this process, if nobody has it."""
@@ -114,10 +119,14 @@ class Leads:
     def end(self, lead: Lead) -> None:
         """Give a lead back and wake those who wait."""
         with self._lock:
+            self.ended += 1
             if self._leads.get(lead.name) is lead:
                 del self._leads[lead.name]
-        self._retract(lead)
-        lead.done.set()
+            done = lead.done
+        if lead.announced:
+            self._retract(lead)
+        if done is not None:
+            done.set()
 
     def _retract(self, lead: Lead) -> None:
         """Give a lead among processes back."""
@@ -172,8 +181,11 @@ class Leads:
 
     def _wait_here(self, name: str, deadline: float) -> Answer:
         """Wait for a leader of this process."""
-        lead = self._leads.get(name)
-        if lead is not None:
+        with self._lock:
+            lead = self._leads.get(name)
+            if lead is not None and lead.done is None:
+                lead.done = threading.Event()
+        if lead is not None and lead.done is not None:
             now = time.monotonic()
             lead.done.wait(max(0.0, min(deadline, lead.until) - now))
         return "look" if time.monotonic() < deadline else "alone"
@@ -195,10 +207,13 @@ class Leads:
 
     def _announce(self, vault: Vault, lead: Lead) -> bool:
         """Take a lead among processes."""
+        lead.owner = secrets.token_hex(8)
         if not vault.lead(lead.name, lead.owner, self._lock_seconds):
             return False
         lead.announced = True
         with self._lock:
+            # One of another process may have been given back since the last look.
+            self.ended += 1
             if self._heart is None or not self._heart.is_alive():
                 self._heart = threading.Thread(
                     target=self._beat, args=(vault,), name="webcache-leads", daemon=True

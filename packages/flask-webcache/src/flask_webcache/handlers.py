@@ -21,15 +21,13 @@ from flask import request
 from flask import request_finished
 from flask import request_started
 
-from ._answers import forget
 from ._answers import hit
 from ._answers import ready
-from ._answers import streamed
 from ._cli import equip
 from ._exchange import EXCHANGE
 from ._exchange import Exchange
 from ._exchange import State as ExchangeState
-from ._exchange import exchange_of
+from ._exchange import exchange_in
 from ._exchange import plain
 from ._reads import watch
 from ._rules.entry import Entry
@@ -39,6 +37,7 @@ from ._state import given_role
 from ._state import state_in
 from .storage import Retrieval
 from .storage import Store
+from .storage import streamed
 
 
 if TYPE_CHECKING:
@@ -104,13 +103,17 @@ class RequestHandler(_Handler, Retrieval):
 
     def handle_request(self, cache: Cache, asking: Request) -> Response | None:
         """Return the stored response to a request, if one may be used."""
-        entry: Entry | None = asking.__dict__.pop(_HIT, None)
+        kept = asking.__dict__
+        entry: Entry | None = kept.pop(_HIT, None)
         if not self.may_answer(asking.environ):
             _exchange(cache, asking).bypass()
         elif entry is not None:
             cache.events.hit()
             return _send(cache, asking, hit(cache, entry, asking.environ, time.time()))
-        elif (exchange := _exchange(cache, asking)).state is ExchangeState.LOOKED:
+        else:
+            exchange: Exchange = kept.get(EXCHANGE) or _exchange(cache, asking)
+            if exchange.state is not ExchangeState.LOOKED:
+                return None
             response = self.answer(exchange)
             if response is not None:
                 lines = response.headers.to_wsgi_list()
@@ -136,12 +139,14 @@ class ResponseHandler(_Handler, Store):
         self, cache: Cache, asking: Request, response: Response
     ) -> Response:
         """Store a response and return the one to send."""
-        if _SENT in asking.__dict__:
+        kept = asking.__dict__
+        if _SENT in kept:
             # Hooks that are registered later did their work before it was stored.
-            sent: Sent | None = asking.__dict__[_SENT]
+            sent: Sent | None = kept[_SENT]
             return response if sent is None else ready(cache, *sent)
-        exchange = _exchange(cache, asking)
+        exchange: Exchange = kept.get(EXCHANGE) or _exchange(cache, asking)
         if cache.around:
+            exchange.left = True
             exchange.streamed = streamed(response, cache.config.max_body_bytes)
             if response.status_code == 304:
                 exchange.lines = response.headers.to_wsgi_list()
@@ -167,50 +172,70 @@ def set_up(
 
 def _follow(app: Flask, state: State) -> None:
     """Follow requests from their start."""
-    cache = state.cache
+    cache, roles = state.cache, state.roles
     first = not request_started.has_receivers_for(app)
 
     def begin(sender: Flask, **_: object) -> None:  # noqa: ARG001 - the signal's
         asking = _current()
         environ = asking.environ
-        exchange = exchange_of(environ, environ) if EXCHANGE in environ else None
-        if exchange is not None and exchange.recorder is None and cache.around:
+        exchange = _joined(cache, environ) if EXCHANGE in environ else None
+        if exchange is not None:
             asking.__dict__[EXCHANGE] = exchange
             if exchange.state is not ExchangeState.FORWARD:
                 return
-        elif "requests" in state.roles and plain(environ):
+        elif "requests" in roles and plain(environ):
+            ended = cache.leads.ended
             found = cache.stock.first(cache.key(environ), environ, time.time())
             if found.__class__ is Entry and not cache.exempt(environ):
                 asking.__dict__[_HIT] = found
                 return
             look = None if isinstance(found, Entry) else found
-            exchange = Exchange.begin(cache, environ, look)
+            exchange = Exchange.begin(cache, environ, look, ended)
             asking.__dict__[EXCHANGE] = exchange
         else:
             exchange = _exchange(cache, asking)
-            if "requests" not in state.roles:
+            if "requests" not in roles:
                 exchange.bypass()
         stored = exchange.safe or exchange.method == "POST"
-        if "responses" in state.roles and stored and not exchange.exempt:
+        if stored and "responses" in roles and not exchange.exempt:
             ignored = cache.config.ignored_readers
             exchange.recorder = watch(app, asking, ignored, untouched=first)
 
     request_started.connect(begin, app, weak=False)
 
 
+def _joined(cache: Cache, environ: dict[str, Any]) -> Exchange | None:
+    """Return the exchange that the cache around the app has begun for a request.
+
+    A middleware in between may have copied the environment.
+    """
+    exchange = exchange_in(environ, cache)
+    if exchange is None or not cache.around:
+        return None
+    if exchange.joined:
+        if exchange.left:
+            # Made again by a middleware, and nobody saw what this one reads.
+            exchange.recorder = None
+        return None
+    exchange.joined = True
+    exchange.environ = environ
+    return exchange
+
+
 def _follow_up(app: Flask, cache: Cache) -> None:
     """Look at what was sent, and give back what a request holds."""
+    forget = Store().forget
 
     def finish(sender: Flask, response: Response, **_: object) -> None:  # noqa: ARG001 - the signal's
-        exchange = _current().__dict__.get(EXCHANGE)
-        if exchange is not None:
+        exchange: Exchange | None = _current().__dict__.get(EXCHANGE)
+        if exchange is not None and exchange.outcome.stored and not cache.around:
             forget(exchange, response)
 
     request_finished.connect(finish, app, weak=False)
 
     @app.teardown_request
     def end(error: BaseException | None) -> None:  # noqa: ARG001 - Flask's
-        exchange = _current().__dict__.get(EXCHANGE)
+        exchange: Exchange | None = _current().__dict__.get(EXCHANGE)
         if exchange is not None and not cache.around:
             exchange.release()
 

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
-from urllib.parse import urlsplit
 
 from flask import Response
-from werkzeug.wsgi import get_current_url
 
-from ._answers import mark
 from ._answers import merged
-from ._answers import note
 from ._answers import restored
-from ._answers import streamed
 from ._exchange import Exchange
 from ._exchange import State
+from ._invalidation import Invalidation
 from ._rules import policy as rules
-from ._rules.control import terms
 from ._rules.entry import Entry
 from ._rules.entry import Metadata
 from ._rules.fields import combine
-from ._rules.fields import structured_strings
 from ._rules.policy import Policy
 from ._rules.policy import Refusal
 from ._rules.policy import Use
 from ._rules.reads import judge
 from ._rules.reads import said_vary
+from ._rules.variants import selection
 from .config import Config
+from .validation import CONDITIONAL
 from .validation import Validation
 
 
@@ -108,7 +103,9 @@ class Retrieval(Validation):
             outcome.forward = ""
             outcome.ttl = int(left)
         response = restored(exchange.cache, entry, now)
-        mark(exchange, response, "hit" if left > 0 else "stale")
+        exchange.cache.events.tell(
+            exchange, response, "hit" if left > 0 else "stale"
+        )
         return self.conditional(exchange.environ, exchange.method, response)
 
     def should_wait(self, exchange: Exchange) -> bool:
@@ -137,10 +134,10 @@ class Retrieval(Validation):
         response: Response = exchange.cache.app.response_class(status=status)
         exchange.outcome.forward = ""
         exchange.outcome.refusal = why
-        return mark(exchange, response, "miss")
+        return exchange.cache.events.tell(exchange, response, "miss")
 
 
-class Store(Validation):
+class Store(Validation, Invalidation):
     """Stores responses. Override a method to change one decision."""
 
     def complete(self, exchange: Exchange, response: Response) -> Response:
@@ -155,12 +152,16 @@ class Store(Validation):
             if exchange.outcome.forward_status == 304:
                 response = merged(exchange.cache, exchange.validating, response)
         outcome = exchange.outcome
+        events = exchange.cache.events
         refused = self.store(exchange, response)
-        outcome.stored = refused is None
-        outcome.refusal = refused
-        note(exchange, refused)
-        mark(exchange, response, "miss")
-        if refused is Refusal.STREAMED:
+        if refused is None:
+            outcome.stored = True
+            events.note("stored")
+        else:
+            outcome.refusal = refused
+            events.refused(exchange, refused)
+        events.tell(exchange, response, "miss")
+        if refused is Refusal.STREAMED or CONDITIONAL.isdisjoint(exchange.environ):
             return response
         return self.conditional(exchange.environ, exchange.method, response)
 
@@ -186,9 +187,9 @@ class Store(Validation):
             response.status_code,
             fields,
             now,
-            delay=now - exchange.started,
-            targets=config.targeted_fields,
-            default=config.default_expiration_seconds,
+            now - exchange.started,
+            config.targeted_fields,
+            config.default_expiration_seconds,
         )
         # Before it gets an entity tag of ours, by which no view can validate it.
         refused = self.refusal(exchange, response.status_code, fields, found, now)
@@ -196,7 +197,7 @@ class Store(Validation):
         if refused is None and rules.holds_nonce(fields, body):
             refused = Refusal.NONCE
         own_etag = "etag" in fields
-        if config.etags and self.can_set_etag(response, fields):
+        if not own_etag and config.etags and self.can_set_etag(response, fields):
             fields["etag"] = self.set_etag(response, body)
             lines.append(("ETag", fields["etag"]))
         if refused := refused or self.should_store(exchange):
@@ -213,7 +214,7 @@ class Store(Validation):
             lines.append(("Content-Length", str(len(body))))
         status = response.status
         entry = rules.make_entry(
-            status, lines, body, fields, found, own_etag=own_etag, vary=selectors
+            status, lines, body, fields, found, own_etag, selectors
         )
         return self.keep(exchange, entry, now)
 
@@ -260,6 +261,8 @@ class Store(Validation):
             # Nobody saw what made it.
             return Refusal.READ
         reads = exchange.recorder.finish(exchange.environ)
+        if reads.none:
+            return self.settled(exchange, vary)
         exchange.outcome.reads = reads.words()
         verdict = judge(
             reads,
@@ -276,7 +279,18 @@ class Store(Validation):
         if more:
             response.vary.update(more)
             lines[:] = response.headers.to_wsgi_list()
-        return tuple(sorted({*vary, *verdict.selectors}))
+        return self.settled(exchange, tuple(sorted({*vary, *verdict.selectors})))
+
+    def settled(
+        self, exchange: Exchange, names: tuple[str, ...]
+    ) -> tuple[str, ...] | Refusal:
+        """Return selectors, unless a middleware gave them other values."""
+        asked, environ = exchange.asked, exchange.environ
+        if names and asked and selection(names, asked) != selection(names, environ):
+            # Who asks next is looked up by what the cache around the app sees.
+            exchange.outcome.cause = "what a WSGI middleware set"
+            return Refusal.READ
+        return names
 
     def validated(
         self, exchange: Exchange, entry: Entry, response: Response
@@ -292,53 +306,43 @@ class Store(Validation):
             return None
         outcome.forward_status, outcome.refusal = status, "error"
         stale = restored(exchange.cache, entry, time.time())
-        return mark(exchange, stale, "stale")
+        return exchange.cache.events.tell(exchange, stale, "stale")
 
     def after_unsafe(self, exchange: Exchange, response: Response) -> Response:
         """Invalidate what an unsafe request changed (RFC 9111, section 4.4)."""
         exchange.outcome.forward = "method"
         response.headers.remove("X-Cache")
-        method = exchange.method
-        if method not in ("OPTIONS", "TRACE") and 200 <= response.status_code < 400:
+        if self.should_invalidate(exchange, response):
             answers = self.answers_get(exchange, response)
             # Another write may have come in between, whose state is newer.
             ours = self.invalidate(exchange, response, renew=answers)
             if answers and ours and self.store(exchange, response) is None:
                 exchange.outcome.stored = True
-        return mark(exchange, response, "miss")
+        return exchange.cache.events.tell(exchange, response, "miss")
 
-    def invalidate(
-        self, exchange: Exchange, response: Response, *, renew: bool = False
-    ) -> bool:
-        """Purge the target of an unsafe request, and what its response points to.
+    def forget(self, exchange: Exchange, response: Response) -> None:
+        """Purge what was stored if it has a nonce of a policy that was added later."""
+        nonces = rules.nonces(response.headers)
+        if not nonces or response.is_streamed:
+            return
+        body = response.get_data()
+        if any(one in body for one in nonces):
+            cache = exchange.cache
+            cache.stock.purge_key(exchange.key)
+            cache.leads.let_pass(exchange.key)
+            exchange.outcome.cause = ""
+            cache.events.refused(exchange, Refusal.NONCE)
 
-        :param renew: make another generation of the target at once.
-        :return: whether nothing else purged the target since the request began.
-        """
-        cache = exchange.cache
-        base = get_current_url(exchange.environ, strip_querystring=True)
-        for name in ("Location", "Content-Location"):
-            if value := response.headers.get(name):
-                url = urljoin(base, value)
-                if urlsplit(url)[:2] == urlsplit(base)[:2]:
-                    key = cache.url_key(url)
-                    if not renew or key != exchange.key:
-                        cache.purge_key(key)
-        groups = response.headers.get("Cache-Group-Invalidation", "")
-        for group in structured_strings(groups):
-            cache.purge_tag(group)
-        if renew:
-            return cache.stock.renew(exchange.found)
-        cache.purge_key(exchange.key)
+
+def streamed(response: Response, limit: int) -> bool:
+    """Return whether a response is made while it is sent, or a file.
+
+    Flask's own errors and redirects come as iterators, but of one part whose length
+    is known.
+    """
+    if response.direct_passthrough:
+        return True
+    if not response.is_streamed:
         return False
-
-    def answers_get(self, exchange: Exchange, response: Response) -> bool:
-        """Return whether a POST's response may answer GET (RFC 9110, section 9.3.3)."""
-        location = response.headers.get("Content-Location")
-        if exchange.method != "POST" or location is None:
-            return False
-        headers = response.headers
-        said = terms(headers.get("Cache-Control", ""))
-        explicit = said.lifetime is not None or "Expires" in headers
-        url = urljoin(get_current_url(exchange.environ), location)
-        return explicit and exchange.cache.url_key(url) == exchange.key
+    length: int | None = response.content_length
+    return response.status_code < 300 or length is None or length > limit

@@ -15,7 +15,8 @@ from ._rules.control import terms
 from ._rules.fields import Fields
 
 
-_CONDITIONAL = frozenset(
+#: The fields of a request that make it conditional, or one for a part.
+CONDITIONAL = frozenset(
     {
         "HTTP_IF_MATCH",
         "HTTP_IF_NONE_MATCH",
@@ -51,7 +52,7 @@ class Validation:
         self, environ: dict[str, Any], method: str, response: Response
     ) -> Response:
         """Turn a complete response into what the request's conditions call for."""
-        if environ.keys().isdisjoint(_CONDITIONAL):
+        if environ.keys().isdisjoint(CONDITIONAL):
             return response
         if not 200 <= response.status_code < 300:
             return response

@@ -38,7 +38,8 @@ _Item = tuple[float, int, Any]
 class MemoryCache(BaseCache):
     """A cache in memory, safe to use from several threads.
 
-    Values are kept as they are, not copied. Pass it as ``cache=``, or set
+    Values are kept as they are, not copied; one that has a ``cache_weight`` in bytes is
+    not weighed. Pass it as ``cache=``, or set
     ``WEBCACHE_URL`` to ``simple://?max_items=…&max_bytes=…``.
 
     :param max_items: the number of items that are kept.
@@ -97,10 +98,12 @@ class MemoryCache(BaseCache):
         self, key: str, value: Any, timeout: int | dt.timedelta | None = None
     ) -> bool:
         """Store a value; return whether it fits."""
-        size = OVERHEAD + sys.getsizeof(key) + weight(value)
+        own: int | None = getattr(value, "cache_weight", None)
+        size = OVERHEAD + len(key) + (weight(value) if own is None else own)
         expires = self._expires(timeout)
         with self._lock:
-            self._remove(key)
+            if key in self._items:
+                self._remove(key)
             if size > self.max_bytes:
                 return False
             self._items[key] = expires, size, value

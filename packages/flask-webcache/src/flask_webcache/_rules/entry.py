@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Any
 from typing import NamedTuple
 
 from .variants import Selectors
+from .variants import language_key
+from .variants import variant_keys
 
 
 _MAGIC = b"WC2"
@@ -29,6 +32,8 @@ _NOT_IN_304 = frozenset(
 )
 #: No backend keeps anything longer: 30 days, in seconds.
 LONGEST = 30 * 24 * 60 * 60
+#: The size of an entry in memory, of each of its lines and of its tags, in bytes.
+FRAME, LINE, TAG = 1200, 160, 500
 #: How many sets of selectors and how many tags of a resource are remembered.
 MAX_SETS, MAX_TAGS = 4, 32
 
@@ -72,6 +77,18 @@ class Entry(NamedTuple):
     def code(self) -> int:
         """The status code."""
         return int(self.status[:3])
+
+    @property
+    def cache_weight(self) -> int:
+        """Its estimated size in memory, in bytes."""
+        size = FRAME + len(self.body)
+        for name, value in self.headers:
+            size += LINE + len(name) + len(value)
+        return size + TAG * len(self.tags)
+
+    def under(self, tokens: tuple[tuple[Any, int], ...]) -> Entry:
+        """Return this with the generations that it belongs to."""
+        return Entry(*self[:-1], tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,25 @@ class Metadata:
             expires=self.expires if self.expires >= until else 2 * until - entry.born,
         )
         return changed, listed[limit:]
+
+    def places(self, key: str, environ: Mapping[str, Any]) -> list[str]:
+        """Return where the responses that a request selects may be stored."""
+        return [
+            place
+            for names in self.sets
+            for place in variant_keys(key, self.salt, names, environ)
+        ]
+
+    def placed(
+        self, key: str, environ: Mapping[str, Any], entry: Entry
+    ) -> tuple[Entry, tuple[str, ...]]:
+        """Return an entry that varies with its selectors, and its places."""
+        names = self.selectors(entry.vary)
+        places = variant_keys(key, self.salt, names, environ)[:1]
+        if entry.language and "accept-language" in names:
+            spoken = language_key(key, self.salt, names, environ, entry.language)
+            places = (*places, spoken)
+        return entry._replace(vary=names), places
 
     def tagged(self, tags: Iterable[str]) -> tuple[str, ...]:
         """Return its tags with more of them, the latest first."""

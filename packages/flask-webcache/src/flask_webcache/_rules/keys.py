@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -40,6 +41,35 @@ def of_request(
     if "%2" in raw:
         return join(scheme, host, path, query, encoded_slashes(raw))
     return join(scheme, host, path, query)
+
+
+def reader(
+    front: str,
+    ignored: Sequence[str],
+    ordered: bool,
+    extra: Callable[[Mapping[str, Any]], str] | None,
+) -> Callable[[Mapping[str, Any]], str]:
+    """Return a function from a WSGI environment to the key of its resource.
+
+    :param front: the start of every key.
+    :param extra: what an app adds to the key.
+    """
+
+    def read(environ: Mapping[str, Any]) -> str:
+        key = front + of_request(environ, ignored, ordered)
+        return key if extra is None else f"{key}{EXTRA}{extra(environ)}"
+
+    return read
+
+
+def below(prefixes: tuple[str, ...]) -> Callable[[Mapping[str, Any]], bool]:
+    """Return a function from a WSGI environment to whether its path has a prefix."""
+
+    def under(environ: Mapping[str, Any]) -> bool:
+        path: str = environ.get("PATH_INFO", "")
+        return path.startswith(prefixes)
+
+    return under
 
 
 def of_url(url: str, ignored: Sequence[str] = (), ordered: bool = False) -> str:

@@ -15,6 +15,7 @@ from .control import Terms
 from .control import Wishes
 from .control import targeted_terms
 from .control import terms
+from .entry import LONGEST
 from .entry import Entry
 from .fields import Fields
 from .fields import age
@@ -128,7 +129,6 @@ def policy(
     status: int,
     fields: Fields,
     received: float,
-    *,
     delay: float = 0.0,
     targets: Sequence[str] = (),
     default: int = 0,
@@ -245,7 +245,6 @@ def make_entry(
     body: bytes,
     fields: Fields,
     found: Policy,
-    *,
     own_etag: bool = False,
     vary: Selectors = (),
 ) -> Entry:
@@ -272,6 +271,21 @@ def make_entry(
         vary=vary,
         tags=tags(fields),
     )
+
+
+def kept_seconds(entry: Entry, now: float, grace: int, keep: int) -> float:
+    """Return how long the backend is to keep a response.
+
+    :param grace: for how long it stands in for an error where no directive speaks.
+    :param keep: for how long it is worth validating. Both in seconds.
+    """
+    stale = 0
+    if not (entry.strict or entry.no_cache):
+        error = entry.stale_if_error
+        stale = max(entry.stale_while_revalidate, grace if error is None else error)
+    if entry.own_etag or entry.last_modified is not None:
+        stale = max(stale, keep)
+    return min(max(0.0, entry.fresh_until - now) + stale, LONGEST)
 
 
 def stored_lines(

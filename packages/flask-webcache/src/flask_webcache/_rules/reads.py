@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from enum import Enum
@@ -170,6 +171,13 @@ class Reads:
     #: The name of the session's cookie.
     session_cookie: str = ""
 
+    @property
+    def none(self) -> bool:
+        """Whether nothing was read."""
+        return not (self.variables or self.cookies) and (
+            self.session is SessionUse.NONE
+        )
+
     def words(self) -> list[str]:
         """Return the names of what was read, as selectors are written."""
         names = {_selector(one) for one in self.variables if not _plain(one)}
@@ -245,6 +253,17 @@ def _refused(name: str, environ: Mapping[str, Any]) -> Refusal | None:
 def noisy(name: str) -> bool:
     """Return whether it matters who reads a variable."""
     return name in NOISY or ("." in name and not name.startswith(_SERVERS))
+
+
+def observes(module: str, variable: str, ignored: Sequence[str]) -> bool:
+    """Return whether a page does not depend on what a module reads.
+
+    :param ignored: further modules that log and measure.
+    """
+    package = module.partition(".")[0]
+    if package in OBSERVERS or variable in READERS.get(package, ()):
+        return True
+    return any(module == one or module.startswith(f"{one}.") for one in ignored)
 
 
 def _plain(name: str) -> bool:

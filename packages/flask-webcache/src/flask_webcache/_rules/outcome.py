@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import field
 from typing import Literal
 
-from ._rules.policy import Refusal
+from .policy import Refusal
 
 
 Kind = Literal["hit", "stale", "miss"]
@@ -32,7 +32,7 @@ class Outcome:
     #: Whether the request waited for another one that made the same page.
     collapsed: bool = False
     #: What the view read of the request, as selectors.
-    reads: list[str] = field(default_factory=list)
+    reads: Sequence[str] = ()
 
     def cache_status(self, name: str) -> str:
         """Return the member of Cache-Status for a cache of this name (RFC 9211)."""
