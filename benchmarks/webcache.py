@@ -4,11 +4,10 @@ Usage: python benchmarks/webcache.py [--quick] [--instructions]
 
 1. One request in process, in microseconds of processor time and as a ratio to the bare
    Flask view that a hit saves: the best of interleaved rounds, on every backend.
-2. With --instructions, the instructions of one request by callgrind, as ratios. What
-   varies from run to run for the bare view too is left out of every row alike: a
-   thousand requests make the noise of the start small, the server's part (the WSGI
-   environments) is done beforehand, and the garbage collector, which stays on, is not
-   led through what was there before the first request.
+2. With --instructions, the instructions of one request by callgrind, as ratios, and
+   nothing else. The server's part (the WSGI environments) is done beforehand, and the
+   garbage collector, which stays on, is not led through what was there before the first
+   request.
 3. Requests per second through gunicorn, beside nginx's proxy_cache and Varnish.
 4. Fifty requests at once for a page that is not there yet.
 
@@ -17,9 +16,7 @@ Compare within one run only.
 
 from __future__ import annotations
 
-import gc
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -29,6 +26,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextlib import contextmanager
@@ -46,6 +44,8 @@ from flask_webcache import WebCache
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent.parent / "tests"))
+
+import _counting  # noqa: E402 - beside this file
 
 import harness  # noqa: E402 - the workspace's, which is not installed
 
@@ -235,54 +235,36 @@ def one_request() -> None:
 
 # Instructions
 
-WARM, COUNTED = 100, 1000
+#: The sizes of stores whose misses are compared.
+STORES = (100, 100_000)
 
 
-def count(case: str) -> int:
-    """Return the instructions of one request, as the difference of two runs."""
-
-    def collected(number: int) -> int:
-        with tempfile.NamedTemporaryFile() as file:
-            done = subprocess.run(
-                ["valgrind", "--tool=callgrind", f"--callgrind-out-file={file.name}",
-                 sys.executable, str(HERE), "--worker", case, str(number)],
-                capture_output=True, check=True, text=True,
-                env={**os.environ, "PYTHONHASHSEED": "0"},
-            )  # fmt: skip
-        match = re.search(r"Collected : (\d+)", done.stderr)
-        assert match is not None
-        return int(match[1])
-
-    return (collected(WARM + COUNTED) - collected(WARM)) // COUNTED
+def counted(cases: Sequence[str]) -> dict[str, float]:
+    """Return the instructions of one request of each case."""
+    return dict(zip(cases, _counting.instructions(*cases), strict=True))
 
 
 def instructions() -> None:
-    if shutil.which("valgrind") is None:
-        print("No callgrind: apt-get install valgrind")
+    if not _counting.available():
         return
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = dict(zip(cases(), pool.map(count, cases()), strict=True))
+    counts = counted(cases())
     bare = {case: UNCACHED if "miss" in case else "bare Flask" for case in counts}
     rows = [
-        [case, str(number), f"{number / counts[bare[case]]:.3f}", bar(case)]
+        [case, f"{number:.0f}", f"{number / counts[bare[case]]:.3f}", bar(case)]
         for case, number in counts.items()
     ]
     columns = ["request", "instructions", "to bare Flask", "at most"]
     table("Instructions of one request of 1 KiB in memory", columns, rows)
-    rows = [[str(size), str(number)] for size, number in full_stores().items()]
-    table("Instructions of a miss on a full store", ["items", "instructions"], rows)
+    full = counted([f"miss on {size} items" for size in STORES])
+    small, large = full.values()
+    rows = [[case, f"{number:.0f}", ""] for case, number in full.items()]
+    rows.append(["ratio", f"{large / small:.3f}", "1.20"])
+    columns = ["request", "instructions", "at most"]
+    table("Instructions of a miss on a full store", columns, rows)
 
 
 def bar(case: str) -> str:
     return f"{BARS[case]:.2f}" if case in BARS else ""
-
-
-def full_stores() -> dict[int, int]:
-    """Return the instructions of a miss on a full store of each size."""
-    sizes = (100, 100_000)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cases = [f"miss on {size} items" for size in sizes]
-        return dict(zip(sizes, pool.map(count, cases), strict=True))
 
 
 def round_trips() -> None:
@@ -308,7 +290,13 @@ def round_trips() -> None:
     table("Redis commands of one request", ["request", "commands"], rows)
 
 
-def worker(case: str, number: str) -> None:
+def child(*names: str) -> None:
+    """Make the requests of each case, for callgrind to count."""
+    _counting.measure([requests(case) for case in names])
+
+
+def requests(case: str) -> Callable[[int], None]:
+    """Return a function that makes some of the requests of a case."""
     full = re.fullmatch(r"miss on (\d+) items", case)
     cache = None
     if full is not None:
@@ -316,12 +304,14 @@ def worker(case: str, number: str) -> None:
         cache = MemoryCache(max_items=size, max_bytes=10**9)
         cache.set_many({f"item {number}": b"x" * 1024 for number in range(size)})
     app, make = prepared(case, b"x" * 1024, "simple://", cache)
-    requests = [make() for _ in range(WARM + COUNTED)]
-    del requests[int(number) :]
-    gc.collect()
-    gc.freeze()
-    while requests:
-        answer(app, requests.pop())
+    # What a server does is no part of the request.
+    waiting = [make() for _ in range(_counting.REQUESTS + 20)]
+
+    def run(number: int) -> None:
+        for _ in range(number):
+            answer(app, waiting.pop())
+
+    return run
 
 
 # Through servers
@@ -448,12 +438,13 @@ def stampede(app: Path, redis_url: str) -> None:
 
 
 def main() -> None:
-    if "--worker" in sys.argv:
-        worker(*sys.argv[sys.argv.index("--worker") + 1 :][:2])
+    if "--child" in sys.argv:
+        child(*sys.argv[sys.argv.index("--child") + 1 :])
         return
-    one_request()
     if "--instructions" in sys.argv:
         instructions()
+        return
+    one_request()
     round_trips()
     with tempfile.TemporaryDirectory() as folder, harness.redis_server() as redis:
         app = Path(folder, "bench_app.py")

@@ -124,6 +124,8 @@ class Exchange:
     #: the environment that they were taken from.
     _conditions: dict[str, str] | None = None
     _conditional: dict[str, Any] | None = None
+    #: The environment that the app sees, whose writes reach the server's own.
+    seen: dict[str, Any] | None = None
     _lead: Lead | None = None
     _released: bool = False
 
@@ -244,7 +246,7 @@ class Exchange:
         self.validating = entry
         if not entry.validator:
             return
-        environ = self._conditional = self._seen
+        environ = self._conditional = self.seen or self.environ
         self._conditions = {
             name: environ.pop(name) for name in CONDITIONS if name in environ
         }
@@ -253,15 +255,10 @@ class Exchange:
         if entry.last_modified:
             environ["HTTP_IF_MODIFIED_SINCE"] = entry.last_modified
 
-    @property
-    def _seen(self) -> dict[str, Any]:
-        """The environment that the app sees, which writes to the server's own."""
-        return self.environ if self.recorder is None else self.recorder.environ
-
     def restore_conditions(self) -> None:
         """Put the request's own conditions back."""
         if self._conditions is not None:
-            for environ in (self._seen, self._conditional):
+            for environ in (self.seen, self._conditional):
                 if environ is not None:
                     for name in CONDITIONS:
                         environ.pop(name, None)
@@ -285,6 +282,10 @@ class Exchange:
             page, owner = self.environ.pop(RECACHE)
             if owner:
                 cache.renewals.done(page, owner)
+        # No cycle, which would keep all of the request until the garbage is collected.
+        self.recorder = self.seen = self.asked = None
+        if self.environ.get(EXCHANGE) is self:
+            del self.environ[EXCHANGE]
 
 
 def exchange_in(environ: Mapping[str, Any], cache: Cache) -> Exchange | None:

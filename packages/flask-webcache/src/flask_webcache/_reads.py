@@ -75,17 +75,12 @@ class Recorder:
     """Notes what is read of one request.
 
     :param app: the app that the request is for.
-    :param environ: the environment as the server, or a middleware, made it.
     :param ignored: modules whose reads make no difference to a page.
     """
 
-    __slots__ = ("_app", "_ignored", "_made", "environ", "reads", "session")
+    __slots__ = ("_app", "_ignored", "_made", "reads", "session")
 
-    def __init__(
-        self, app: Flask, environ: dict[str, Any], ignored: tuple[str, ...]
-    ) -> None:
-        #: The environment that the app sees.
-        self.environ: Environ = Environ(environ, self)
+    def __init__(self, app: Flask, ignored: tuple[str, ...]) -> None:
         self.reads: Reads = Reads()
         self.session: SessionMixin | None = None
         self._app = app
@@ -106,11 +101,7 @@ class Recorder:
     def note_made(self, variable: str) -> None:
         """Note that the app sets a variable, unless what it read is not recorded."""
         # Names without a dot are CGI's, and mean the visitor whoever sets them.
-        if (
-            "." in variable
-            and not dict.__contains__(self.environ, variable)
-            and not self._unheeded(variable)
-        ):
+        if "." in variable and not self._unheeded(variable):
             self._made.add(variable)
 
     def note_cookie(self, name: str) -> None:
@@ -227,7 +218,8 @@ class Environ(dict[str, Any]):
         return dict, (dict(dict.items(self)),)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._recorder.note_made(key)
+        if not super().__contains__(key):
+            self._recorder.note_made(key)
         super().__setitem__(key, value)
         self._own[key] = value
 
@@ -255,7 +247,7 @@ class Environ(dict[str, Any]):
         for key, value in dict(*others, **values).items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> Environ:  # type: ignore[override]
+    def __ior__(self, other: Any) -> Environ:  # type: ignore[override,misc]
         self.update(other)
         return self
 
@@ -294,7 +286,7 @@ class Cookies(ImmutableMultiDict[str, str]):
 
     #: Notes the read of one cookie, or of everything.
     note: Callable[[str], None]
-    __hash__ = ImmutableMultiDict.__hash__
+    __hash__ = ImmutableMultiDict.__hash__  # type: ignore[assignment]
 
 
 @lru_cache(maxsize=64)
@@ -316,7 +308,7 @@ def _watched(kind: type[Request]) -> type[Request]:
         def cookies(self) -> Cookies:
             recorder: Recorder = self.__dict__[_RECORDER]
             with unrecorded():
-                parsed: Any = parse_cookie(recorder.environ)
+                parsed: Any = parse_cookie(self.environ)
             made = Cookies(list(parsed.items(multi=True)))
             made.note = recorder.note_cookie
             return made
@@ -335,7 +327,7 @@ def watch(
     :param request: the request itself, of the context in hand.
     :param untouched: whether nothing of the app has seen the request before.
     """
-    recorder = Recorder(app, request.environ, ignored)
+    recorder = Recorder(app, ignored)
     # The proxy counts as an access itself, which is undone.
     used: Any = session._get_current_object()  # type: ignore[attr-defined]
     if untouched:
@@ -344,8 +336,8 @@ def watch(
     own = request.__dict__
     for computed in _COMPUTED & own.keys():
         del own[computed]
-    request.environ = recorder.environ
-    request.headers = Headers(recorder.environ)
+    request.environ = Environ(request.environ, recorder)
+    request.headers = Headers(request.environ)
     own[_RECORDER] = recorder
     kind: Any = type(request)
     request.__class__ = _watched(kind)

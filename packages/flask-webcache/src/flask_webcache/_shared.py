@@ -155,11 +155,10 @@ class Shared(Stock):
             known.update(look.entry.tags)
         things = look.things(tuple(sorted(known)))
         missing = [thing for thing in things if thing not in look.tokens]
+        look.tokens.update(self._made(look, missing))
         if look.purges is None:
-            missing.append(PURGES)
-        made = self._made(look, missing)
-        look.purges = made.pop(PURGES, look.purges)
-        look.tokens.update(made)
+            # By itself: where its server is down, only new tags have to wait for it.
+            look.purges = self._made(look, [PURGES]).get(PURGES)
 
     def _made(self, look: Look, things: Sequence[str]) -> dict[str, int]:
         """Return the generations of things that had none, made by whoever."""
@@ -272,13 +271,16 @@ class Shared(Stock):
         if thing == ALL:
             vault.drop([vault.thing_name(ALL, home) for home in vault.homes])
             return
-        if thing.startswith(tag_thing("")):
-            vault.drop([vault.thing_name(PURGES, "")])
         name = vault.thing_name(thing, vault.home(thing.removeprefix(url_thing(""))))
-        if soft:
-            vault.count_up(name)
-        else:
-            vault.drop([name])
+        try:
+            if thing.startswith(tag_thing("")):
+                vault.drop([vault.thing_name(PURGES, "")])
+        finally:
+            # Even if not: what other processes have by then is gone for them too.
+            if soft:
+                vault.count_up(name)
+            else:
+                vault.drop([name])
 
     def renew(self, look: Look) -> bool:
         """Replace the generation of the URL; return whether it was the claimed one."""

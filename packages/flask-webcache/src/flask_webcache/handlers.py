@@ -200,6 +200,7 @@ def _follow(app: Flask, state: State) -> None:
         if stored and "responses" in roles and not exchange.exempt:
             ignored = cache.config.ignored_readers
             exchange.recorder = watch(app, asking, ignored, untouched=first)
+            exchange.seen = asking.environ
 
     request_started.connect(begin, app, weak=False)
 

@@ -103,9 +103,7 @@ class Retrieval(Validation):
             outcome.forward = ""
             outcome.ttl = int(left)
         response = restored(exchange.cache, entry, now)
-        exchange.cache.events.tell(
-            exchange, response, "hit" if left > 0 else "stale"
-        )
+        exchange.cache.events.tell(exchange, response, "hit" if left > 0 else "stale")
         return self.conditional(exchange.environ, exchange.method, response)
 
     def should_wait(self, exchange: Exchange) -> bool:
