@@ -1,4 +1,4 @@
-"""What an unsafe request changes: its target, and what its response points to."""
+"""Purges after an unsafe request: of its target, and of what its response points to."""
 
 from __future__ import annotations
 
