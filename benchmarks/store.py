@@ -13,6 +13,7 @@ matter of luck that differs from process to process by more than the ways of sav
 
 from __future__ import annotations
 
+import functools
 import http.client
 import importlib.util
 import json
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -391,7 +393,11 @@ from flask_store import Store
 way = os.environ["WAY"]
 app = Flask(__name__)
 app.config.update(STORE_PATH=os.environ["FOLDER"])
-store = Store(app, spool=way == "spool")
+if way.startswith("s3"):
+    app.config.from_prefixed_env()
+    app.config["STORE_PATH"] = "beside"
+store = Store(app, spool=way.endswith("spool"))
+app.register_blueprint(store.tus("/uploads", authorize=lambda *_: "me"))
 
 
 @app.post("/")
@@ -400,8 +406,9 @@ def upload():
         while request.stream.read(1 << 16):
             pass
         return {}
-    file = request.stream if way == "raw" else request.files["f"]
-    store.Provider().save(file, f"{uuid.uuid4().hex}.bin")
+    file = request.stream if way.endswith("raw") else request.files["f"]
+    if way != "parse":
+        store.Provider().save(file, f"{uuid.uuid4().hex}.bin")
     return {}
 
 
@@ -414,31 +421,46 @@ def ping():
 def beside() -> None:
     """Compare how soon a gevent worker answers others while it takes an upload."""
     ways = {
-        "idle": "limit: no upload",
+        "idle": "no upload",
         "discard": "limit: the raw body is read and dropped",
+        "parse": "limit: Werkzeug parses a form, without a spool",
         "raw": "ours, the raw body, durable",
         "spool": "ours, a form, spool=True, durable",
         "form": "ours, a form, durable",
+        "tus": "ours, a PATCH of tus, durable",
+        "s3-raw": "ours, the raw body to S3",
+        "s3-spool": "ours, a form, spool=True, S3 afterwards",
     }
     size = (128 if QUICK else 1024) * MIB
     print(f"\n{f'other requests during {size // MIB} MiB':47}", end="")
-    print(f"{'median':>12}{'p99':>12}{'longest':>12}{'number':>9}")
+    print(f"{'median':>12}{'p99 (50)':>12}{'longest':>12}{'number':>9}")
     disk = Path(__file__).parent.resolve()
     with (
         tempfile.TemporaryDirectory(dir=disk) as made,
         tempfile.TemporaryDirectory(dir="/dev/shm") as memory,
+        harness.s3_server() as s3,
     ):
         folder = Path(made)
         (folder / "beside_app.py").write_text(BESIDE_APP)
         for way, label in ways.items():
             body = Path(memory, "body")
-            kind = make_body(size, body, raw=way in {"discard", "raw"})
+            raw = way in {"discard", "raw", "tus", "s3-raw"}
+            kind = make_body(size, body, raw=raw)
             environ = {"WAY": way, "FOLDER": str(folder / "files"), **KEEP_MEMORY}
+            environ |= {f"FLASK_{key}": str(it) for key, it in s3.config.items()}
+            provider = "S3GeventStore" if way == "s3-spool" else "S3Store"
+            environ["FLASK_STORE_PROVIDER"] = f"flask_store.stores.s3.{provider}"
+            environ["FLASK_STORE_SPOOL_PATH"] = str(folder / "spool")
             with harness.gunicorn(
                 folder / "beside_app.py", "--timeout", "300", worker="gevent",
                 environ=environ,
             ) as server:  # fmt: skip
-                times = pings(server.port, None if way == "idle" else (body, kind))
+                send: Callable[[], object] = functools.partial(
+                    post, server.port, body, kind
+                )
+                if way == "tus":
+                    send = functools.partial(patch, server.port, body)
+                times = pings(server.port, None if way == "idle" else send)
             empty(folder / "files")
             times.sort()
             p99 = times[int(len(times) * 0.99)]
@@ -448,13 +470,32 @@ def beside() -> None:
             )
 
 
-def pings(port: int, upload: tuple[Path, str] | None) -> list[float]:
+def patch(port: int, body: Path) -> None:
+    """Send a body by tus."""
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(body.stat().st_size)}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    connection.request("POST", "/uploads", headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    with body.open("rb") as source:
+        kind = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+        length = {"Content-Length": headers["Upload-Length"]}
+        connection.request(
+            "PATCH", answer.headers["Location"], source, {**headers, **kind, **length}
+        )
+        status = connection.getresponse().status
+    connection.close()
+    if status != 204:
+        raise RuntimeError(f"the PATCH was answered by {status}")
+
+
+def pings(port: int, send: Callable[[], object] | None) -> list[float]:
     """Ask again and again while an upload runs; return the seconds of each."""
     times: list[float] = []
     with ThreadPoolExecutor(1) as pool:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         ask(connection)
-        sent = pool.submit(post, port, *upload) if upload else None
+        sent = pool.submit(send) if send else None
         deadline = time.monotonic() + (1 if QUICK else 5)
         while not sent.done() if sent else time.monotonic() < deadline:
             times.append(ask(connection))

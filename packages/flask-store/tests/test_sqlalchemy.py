@@ -544,3 +544,87 @@ def test_column_of_a_named_store(session: Session, provider: BaseStore) -> None:
     session.commit()
     assert list(private.list()) == []
     assert ours.exists()
+
+
+def make_app(path: Path) -> tuple[Store, Any, Engine]:
+    """Return an app's store, its model and its database; all call theirs the same."""
+
+    class Models(DeclarativeBase):
+        pass
+
+    class User(Models):
+        __tablename__ = "user"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        picture: Mapped[FileWrapper | None] = mapped_column(FlaskStoreType("rows"))
+
+    app = Flask(path.name)
+    app.config.update(STORE_PATH=str(path / "files"), STORE_FSYNC=False)
+    engine = open_engine(path / "rows.db")
+    Models.metadata.create_all(engine)
+    return Store(app), (app, User), engine
+
+
+def test_apps_in_one_process(tmp_path: Path) -> None:
+    """Each app has stores, models and a database of its own, under the same names."""
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made.append(make_app(tmp_path / name))
+    sessions = []
+    for store, (app, user), engine in made:
+        with app.app_context():
+            session = Session(engine)
+            session.add(user(picture=picture(app.name.encode())))
+            session.commit()
+            sessions.append((session, session.scalars(select(user)).one()))
+            assert [str(file) for file in store.Provider().list()] == ["rows/a.png"]
+    for (store, (app, _), engine), (session, row) in zip(made, sessions, strict=True):
+        with app.app_context():
+            session.delete(row)
+            session.commit()
+            session.close()
+            assert [str(file) for file in store.Provider().list()] == []
+        engine.dispose()
+
+
+def test_models_without_a_table(
+    engine: Engine, session: Session, provider: BaseStore
+) -> None:
+    """Models of another registry are not asked: their tables may be elsewhere."""
+
+    class Others(DeclarativeBase):
+        pass
+
+    class Elsewhere(Others):
+        __tablename__ = "elsewhere"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        scan: Mapped[FileWrapper | None] = mapped_column(FlaskStoreType("rows"))
+
+    Elsewhere()
+    user = User(picture=picture())
+    session.add(user)
+    session.commit()
+    session.delete(user)
+    session.commit()
+    assert list(provider.list()) == []
+    Others.registry.dispose()
+
+
+def test_models_that_are_gone(tmp_path: Path) -> None:
+    """Models that nobody has any more are forgotten, and disturb no others."""
+    import gc
+
+    for number in range(3):
+        path = tmp_path / str(number)
+        path.mkdir()
+        store, (app, user), engine = make_app(path)
+        with app.app_context(), Session(engine) as session:
+            row = user(picture=picture())
+            session.add(row)
+            session.commit()
+            session.delete(row)
+            session.commit()
+            assert list(store.Provider().list()) == []
+        engine.dispose()
+        del store, app, user, row
+        gc.collect()

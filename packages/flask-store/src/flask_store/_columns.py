@@ -46,6 +46,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.orm import configure_mappers
+from sqlalchemy.orm import registry
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ._upload import Upload
@@ -76,11 +77,13 @@ class _Entry:
     """A file that a transaction has saved, or that it gives up.
 
     :param is_new: whether it was saved.
+    :param registry: of the class whose row it is.
     """
 
     transaction: SessionTransaction | None
     file: FileWrapper
     is_new: bool
+    registry: registry
 
 
 @dataclass(slots=True)
@@ -130,9 +133,10 @@ def _files_of(target: object) -> dict[str, FlaskStoreType]:
     return _mapped.get(mapper, {})
 
 
-def _note(session: Session, file: FileWrapper, *, is_new: bool) -> None:
+def _note(session: Session, row: object, file: FileWrapper, *, is_new: bool) -> None:
     transaction = session.get_nested_transaction() or session.get_transaction()
-    _journal(session).entries.append(_Entry(transaction, file, is_new))
+    models = inspect(row).mapper.registry
+    _journal(session).entries.append(_Entry(transaction, file, is_new, models))
 
 
 @event.listens_for(Session, "before_flush")
@@ -157,12 +161,12 @@ def _flush_attribute(
             session.begin()
         upload, name, options = _parts(value)
         file = column.provider().save(upload, name, **options)
-        _note(session, file, is_new=True)
+        _note(session, target, file, is_new=True)
         setattr(target, key, file)
     history = inspect(target).attrs[key].history
     for old in history.deleted if history.added else ():
         if isinstance(old, FileWrapper):
-            _note(session, old, is_new=False)
+            _note(session, target, old, is_new=False)
 
 
 @event.listens_for(Mapper, "after_delete")
@@ -173,7 +177,7 @@ def _after_delete(_mapper: object, _connection: object, target: Any) -> None:
         history = inspect(target).attrs[key].history
         for file in (*history.unchanged, *history.deleted):
             if isinstance(file, FileWrapper):
-                _note(session, file, is_new=False)
+                _note(session, target, file, is_new=False)
 
 
 @event.listens_for(Session, "before_commit")
@@ -185,36 +189,47 @@ def _before_commit(session: Session) -> None:
     if KEY not in session.info:
         return
     journal = _journal(session)
-    old = {_key(entry.file) for entry in journal.entries if not entry.is_new}
+    old = [entry for entry in journal.entries if not entry.is_new]
     if old:
         used = _used(session, old)
-        journal.entries = [it for it in journal.entries if _key(it.file) not in used]
+        journal.entries = [it for it in journal.entries if _key(it) not in used]
     journal.committing = True
 
 
-def _key(file: FileWrapper) -> tuple[str, str]:
-    return file.provider.config.store, file.name
+def _key(entry: _Entry) -> tuple[registry, str, str]:
+    return entry.registry, entry.file.store, entry.file.name
 
 
-def _columns_of(store: str) -> list[Any]:
-    """Return the attributes of all mapped classes whose files are in a store."""
+def _columns_of(store: str, models: registry | None = None) -> list[Any]:
+    """Return the attributes of mapped classes whose files are in a store.
+
+    :param models: those classes; by default all that there are.
+    """
     return [
         getattr(mapper.class_, key)
         for mapper, columns in [*_mapped.items()]
         for key, column in columns.items()
-        if column.store == store
+        if column.store == store and models in {None, mapper.registry}
     ]
 
 
-def _used(session: Session, files: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return those of some files, as store and name, that a row still has."""
+def _used(
+    session: Session, entries: Iterable[_Entry]
+) -> set[tuple[registry, str, str]]:
+    """Return the keys of those entries whose file a row still has.
+
+    Classes of another registry may belong to another app, with a database of its own.
+    """
+    names: dict[tuple[registry, str], list[str]] = {}
+    for entry in entries:
+        of = names.setdefault((entry.registry, entry.file.store), [])
+        of.append(entry.file.name)
     found = set()
     with session.no_autoflush:
-        for store in {store for store, _ in files}:
-            names = [name for it, name in files if it == store]
-            for column in _columns_of(store):
-                rows = session.scalars(select(column).where(column.in_(names)))
-                found |= {(store, str(file)) for file in rows}
+        for (models, store), wanted in names.items():
+            for column in _columns_of(store, models):
+                rows = session.scalars(select(column).where(column.in_(wanted)))
+                found |= {(models, store, str(file)) for file in rows}
     return found
 
 

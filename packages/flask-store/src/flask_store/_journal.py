@@ -56,6 +56,7 @@ from ._jobs import Job
 from ._jobs import JobState
 from ._jobs import Target
 from ._jobs import digest
+from ._offload import off_the_hub
 from ._spool import HIDDEN_PREFIX
 from ._spool import Spool
 from ._spool import leftovers
@@ -313,7 +314,7 @@ class Journal:
                 file.write(job.to_json())
                 file.flush()
                 if durable:
-                    os.fsync(file.fileno())
+                    off_the_hub(os.fsync, file.fileno())
                 hidden.replace(self._record(job.id))
             except BaseException:
                 hidden.unlink(missing_ok=True)

@@ -31,10 +31,14 @@ class Part:
     """A part in the making, in memory first.
 
     :param make_file: opens the file for one that has grown.
+    :param most: the most bytes in memory.
     """
 
-    def __init__(self, make_file: Callable[[], IO[bytes]]) -> None:
+    def __init__(
+        self, make_file: Callable[[], IO[bytes]], most: int = LARGEST_IN_MEMORY
+    ) -> None:
         self._make_file = make_file
+        self._most = most
         #: What holds the bytes now.
         self.current: IO[bytes] = io.BytesIO()
         self._grown = False
@@ -42,7 +46,7 @@ class Part:
     def write(self, data: Buffer, /) -> int:
         """Write, to a file from a certain size on."""
         size = memoryview(data).nbytes
-        if not self._grown and self.current.tell() + size > LARGEST_IN_MEMORY:
+        if not self._grown and self.current.tell() + size > self._most:
             file = self._make_file()
             position = self.current.tell()
             self.current.seek(0)

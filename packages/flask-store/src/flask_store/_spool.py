@@ -9,6 +9,7 @@ import functools
 import io
 import os
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from io import DEFAULT_BUFFER_SIZE
@@ -27,9 +28,11 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: What goes to a disk at once under gevent, in bytes: the time of a write is nothing to
-#: that of going to another thread then, and others have their turn in between.
-LARGE_BUFFER = 1024 * 1024
+#: What goes to a disk at once under gevent, in bytes: others have their turn between,
+#: and going to another thread takes little of the time in which so much is received.
+LARGE_BUFFER = 256 * 1024
+#: How often a lock that somebody else holds is tried.
+POLL_SECONDS = 0.005
 #: What files in the making are called where they need a name.
 HIDDEN_PREFIX = ".spool-"
 #: What stands for a file that is not there, or a folder in its place.
@@ -222,11 +225,16 @@ def lock(descriptor: int, *, wait: bool = False) -> bool:
     """
     if sys.platform == "win32":  # pragma: no cover
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                return False
+        else:
+            return True
+        # Not in the kernel: who holds it may be a greenlet of this thread.
+        time.sleep(POLL_SECONDS)
 
 
 def leftovers(root: Path) -> Iterator[Path]:

@@ -56,6 +56,7 @@ from ._attributes import SaveOptions
 from ._checksums import Checksums
 from ._offload import off_the_hub
 from ._parts import Part
+from ._spool import Spool
 from .exceptions import BackendError
 from .exceptions import NoFileError
 from .exceptions import StoreError
@@ -263,6 +264,8 @@ def rereadable(upload: Upload) -> Iterator[tuple[IO[bytes], int]]:
     if upload.seekable:
         yield upload.stream, upload.size()
     else:
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
-            size = upload.copy_to(spool)
-            yield spool, size
+        folder = tempfile.gettempdir()
+        made: Any = Part(lambda: Spool(folder, upload.name), IN_MEMORY)
+        with made as part:
+            size = upload.copy_to(part)
+            yield part.current, size

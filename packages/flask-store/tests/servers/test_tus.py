@@ -405,6 +405,7 @@ def test_tuspy(gunicorn: Site, line: Relay, big: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         trouble.result()
+    assert line.cut == 10
     (path,) = gunicorn.stored("tuspy.bin")
     assert same(path, big)
 
@@ -438,6 +439,7 @@ def test_uppy(chromium: Browser, tmp_path: Path, big: Path) -> None:
             assert page.evaluate("window.result.failed.length") == 0
             trouble.result()
         relay.close()
+        assert relay.cut == 10
         (path,) = site.stored("big")
         assert (path.name, same(path, big)) == ("big.bin", True)
 

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from dataclasses import replace
 from pathlib import Path
 
+from .._offload import off_the_hub
 from .._spool import Raw
 from .._spool import Spool
 from .._spool import lock
@@ -67,7 +68,7 @@ class FolderPlace:
             json.dump(asdict(upload), file)
             file.flush()
             if self._durable:
-                os.fsync(file.fileno())
+                off_the_hub(os.fsync, file.fileno())
         draft.replace(path)
         if self._durable:
             sync_folder(self._path)
@@ -99,7 +100,7 @@ class FolderPlace:
             # Measured first: what comes meanwhile may not be on the disk yet.
             size = os.fstat(file.fileno()).st_size
             if self._durable:
-                os.fsync(file.fileno())
+                off_the_hub(os.fsync, file.fileno())
         return size
 
     def touched(self, upload: Upload) -> float:
@@ -120,10 +121,10 @@ class FolderPlace:
                 for block in blocks:
                     with _locked(file):
                         self._check_end(file, offset)
-                        offset += write(file.fileno(), block, offset)
+                        offset += off_the_hub(write, file.fileno(), block, offset)
             finally:
                 if self._durable:
-                    os.fsync(file.fileno())
+                    off_the_hub(os.fsync, file.fileno())
             with _locked(file):
                 self._check_end(file, offset)
         return offset
@@ -143,7 +144,10 @@ class FolderPlace:
             check()
             with self._open(upload) as file, _locked(file):
                 self._check_end(file, offset)
-                return offset + copy(draft.fileno(), file.fileno(), offset)
+                offset += off_the_hub(copy, draft.fileno(), file.fileno(), offset)
+                if self._durable:
+                    off_the_hub(os.fsync, file.fileno())
+        return offset
 
     def concatenate(self, upload: Upload, parts: Iterable[Upload]) -> None:
         """Begin an upload with the bytes of others."""
@@ -152,9 +156,11 @@ class FolderPlace:
         with self._open(upload) as target:
             for part in parts:
                 with self._open(part) as source:
-                    offset += copy(source.fileno(), target.fileno(), offset)
+                    offset += off_the_hub(
+                        copy, source.fileno(), target.fileno(), offset
+                    )
             if self._durable:
-                os.fsync(target.fileno())
+                off_the_hub(os.fsync, target.fileno())
 
     def finish(
         self,
@@ -226,9 +232,9 @@ class FolderPlace:
             offset = 0
             for part in parts:
                 with self._parts.open(upload.id, part) as source:
-                    offset += copy(source.fileno(), file.fileno(), offset)
+                    offset += off_the_hub(copy, source.fileno(), file.fileno(), offset)
             if self._durable:
-                os.fsync(file.fileno())
+                off_the_hub(os.fsync, file.fileno())
 
     def _bytes(self, upload_id: str) -> Path:
         return self._path / upload_id
@@ -280,7 +286,7 @@ class _Part(Spool):
 @contextlib.contextmanager
 def _locked(file: io.FileIO) -> Iterator[None]:
     """Keep others from appending; the kernel lets go when the process dies."""
-    fcntl.flock(file, fcntl.LOCK_EX)
+    lock(file.fileno(), wait=True)
     try:
         yield
     finally:

@@ -39,6 +39,7 @@ from typing import Any
 
 from .._bucket import MARK
 from .._bucket import MOST_PARTS
+from .._offload import take_turns
 from .._s3_errors import failing_as
 from .._s3_reader import ObjectReader
 from .._server_copy import Source
@@ -150,6 +151,7 @@ class S3Place:
             start, number = state.start, len(state.sizes) + 1
             try:
                 for block in blocks:
+                    take_turns()
                     waiting.write(block)
                     while waiting.tell() >= part_size(upload, number):
                         size = part_size(upload, number)
@@ -172,6 +174,7 @@ class S3Place:
         """Append bytes all at once, if they pass a check when all have come."""
         with tempfile.SpooledTemporaryFile(PART) as body:
             for block in blocks:
+                take_turns()
                 body.write(block)
             check()
             body.seek(0)
