@@ -27,6 +27,7 @@ from harness.relay import relay
 from harness.s3 import Front
 from harness.s3 import S3Server
 from harness.s3 import ceph_server
+from harness.s3 import ceph_user as ceph_user
 from harness.s3 import s3_server
 from harness.s3 import tls_front
 from harness.s3_faulty import FaultyServer

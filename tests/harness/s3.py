@@ -263,6 +263,22 @@ def ceph_server() -> Iterator[S3Server]:
             ceph.stop()
 
 
+def ceph_user(server: S3Server, name: str) -> dict[str, str]:
+    """Make another user of a Ceph; return what Flask-Store needs to be that user."""
+    secret = uuid.uuid4().hex
+    subprocess.run(
+        [
+            "radosgw-admin", "-c", str(server.directory / "ceph.conf"),
+            "-n", "client.rgw", "user", "create", f"--uid={name}",
+            f"--display-name={name}", f"--access-key={name}", f"--secret={secret}",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )  # fmt: skip
+    return {"STORE_S3_ACCESS_KEY": name, "STORE_S3_SECRET_KEY": secret}
+
+
 def make_certificate(directory: Path) -> Path:
     """Make a certificate for 127.0.0.1 with its key; return the file of both."""
     program = require("openssl", "apt-get install openssl")

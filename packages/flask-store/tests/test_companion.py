@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +314,28 @@ def test_small_file(app: Flask, client: FlaskClient) -> None:
     assert told == [("é.txt", "me", 5)]
     form = form_of(client)
     assert client.post(form["url"], data=form["fields"]).status_code == 400
+
+
+def test_form_twice_at_once(tmp_path: Path) -> None:
+    """Two requests with one form at the same instant store one file."""
+    app = make(tmp_path)
+    both = threading.Barrier(2)
+
+    def wait(_: Incoming) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(1)
+
+    with app.app_context():
+        object.__setattr__(Store().Provider().config, "accept", wait)
+    form = form_of(app.test_client())
+
+    def send(_: int) -> int:
+        body = {**form["fields"], "file": (io.BytesIO(b"small"), "a")}
+        return app.test_client().post(form["url"], data=body).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(send, range(2))) == [201, 201]
+    assert list(stored(app).values()) == [b"small"]
 
 
 def test_killed_before_the_name(

@@ -17,27 +17,27 @@ The journal is read when its folder has changed, looked at every ``LOOK_SECONDS`
 what another process leaves, or an operator retries, is sent by one that runs. At exit,
 :meth:`Courier.drain` tries what is left again and again, for a limited time.
 
-The loop is a hub of gevent's own in a thread; under a server that gevent has patched,
-the thread is a greenlet of its hub. What blocks runs in native threads.
+The loop and the workers are threads, which are greenlets under a server that gevent has
+patched. All are there from the start, as Python starts none while it ends, and none
+holds anything that the end of the interpreter could not take from it.
 """
 
 from __future__ import annotations
 
 import atexit
-import functools
 import heapq
 import logging
 import os
+import queue
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterable
-from typing import Any
 from typing import Protocol
 
-from ._offload import patched
+from ._offload import off_the_hub
 from ._outage import Outage
 
 
@@ -96,12 +96,15 @@ class Courier:
         self._reset()
 
     def _reset(self) -> None:
-        self._wake: Any = None
+        self._wake = threading.Event()
         self._new: deque[str] = deque()
         #: Of the jobs that are known: when they are due. The heap may have old times.
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._active: set[str] = set()
+        #: What the workers are to try, and what came of it; None ends a worker.
+        self._given: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._tried: deque[tuple[str, float | None]] = deque()
         self._seen = -1
         self._next_look = 0.0
         #: Since a drain has begun, nothing waits for its time.
@@ -114,16 +117,17 @@ class Courier:
         if self._process == os.getpid():
             return
         with self._lock:
-            # A forked process has inherited the state, but not the thread.
+            # A forked process has inherited the state, but not the threads.
             if self._process == os.getpid():
                 return
             self._reset()
-            ready = threading.Event()
-            self._thread = threading.Thread(
-                target=self._run, args=(ready,), name="flask-store", daemon=True
-            )
-            self._thread.start()
-            ready.wait()
+            targets = [self._run, *[self._work] * self._workers]
+            self._threads = [
+                threading.Thread(target=target, name="flask-store", daemon=True)
+                for target in targets
+            ]
+            for thread in self._threads:
+                thread.start()
             self._process = os.getpid()
             atexit.register(self._at_exit, self._process)
 
@@ -133,14 +137,15 @@ class Courier:
             return
         atexit.unregister(self._at_exit)
         self._stopping = True
-        self._wake.send()
-        self._thread.join()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join()
         self._process = 0
 
     def send(self, job_id: str) -> None:
         """Try a job as soon as a worker is free."""
         self._new.append(job_id)
-        self._wake.send()
+        self._wake.set()
 
     def tries(self, job_id: str) -> bool:
         """Return whether a worker of this process has a job."""
@@ -155,7 +160,7 @@ class Courier:
             return True
         self._hurrying = self._draining = True
         self._seen, self._next_look = -1, 0.0
-        self._wake.send()
+        self._wake.set()
         deadline = time.monotonic() + limit
         while self._draining or self._new or self._due or self._active:
             if time.monotonic() > deadline:
@@ -164,41 +169,48 @@ class Courier:
         return True
 
     def _at_exit(self, process: int) -> None:
-        if process != os.getpid() or not self._limit:
+        if process != os.getpid():
             return
-        if self.drain(self._limit):
-            # A loop that runs while the interpreter ends may crash it.
-            self.stop()
-        else:
-            left = len(self._active | self._due.keys())
-            logger.warning("%d uploads stay in the spool", left)
+        if not self._limit or self.drain(self._limit):
+            self._end()
+            return
+        self._end()
+        left = len(self._active | self._due.keys())
+        logger.warning("%d uploads stay in the spool", left)
 
-    def _run(self, ready: threading.Event) -> None:
-        from gevent import get_hub
-        from gevent.event import Event
-        from gevent.pool import Pool
-        from gevent.threadpool import ThreadPool
+    def _end(self) -> None:
+        """Begin nothing more, and do not wait for what is being tried."""
+        self._stopping = True
+        self._wake.set()
 
-        # Not the hub's own pool of threads, which looks up names for everybody.
-        threads = ThreadPool(self._workers + 1)
-        greenlets = Pool(self._workers)
-        work = Event()
-        self._wake = get_hub().loop.async_()
-        self._wake.start(work.set)
-        ready.set()
+    def _run(self) -> None:
         while not self._stopping:
-            work.clear()
+            self._wake.clear()
+            self._take_tried()
             self._take_new()
             if time.monotonic() >= self._next_look:
-                self._read_journal(threads)
-            while greenlets.free_count() and (job_id := self._pop()):
-                greenlets.spawn(self._deliver, job_id, threads, work)
-            work.wait(self._pause(free=bool(greenlets.free_count())))
-        greenlets.join()
-        threads.kill()
-        self._wake.close()
-        if not patched():
-            get_hub().destroy()
+                self._read_journal()
+            while self._is_free() and (job_id := self._pop()):
+                self._given.put(job_id)
+            self._wake.wait(self._pause())
+        for _ in range(self._workers):
+            self._given.put(None)
+
+    def _work(self) -> None:
+        while job_id := self._given.get():
+            self._tried.append((job_id, self._deliver(job_id)))
+            self._wake.set()
+
+    def _is_free(self) -> bool:
+        return len(self._active) < self._workers
+
+    def _take_tried(self) -> None:
+        while self._tried:
+            job_id, due = self._tried.popleft()
+            # In this order, for drain() to see it in one of them.
+            if due is not None:
+                self._schedule(job_id, due)
+            self._active.discard(job_id)
 
     def _take_new(self) -> None:
         while self._new:
@@ -206,15 +218,17 @@ class Courier:
             self._schedule(self._new[0], 0.0)
             self._new.popleft()
 
-    def _read_journal(self, threads: Any) -> None:
+    def _read_journal(self) -> None:
         draining = self._draining
         begun = time.monotonic()
-        found, error = threads.apply(self._try, (self._read,))
-        if error is None:
-            self._outage.ended("spool")
-        else:
+        found: list[tuple[str, float]] = []
+        try:
+            found = off_the_hub(self._read)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             self._outage.failed("spool", error)
-        for job_id, due in found or ():
+        else:
+            self._outage.ended("spool")
+        for job_id, due in found:
             if job_id not in self._active:
                 self._schedule(job_id, 0.0 if draining else due)
         # A long list is not read all the time.
@@ -253,30 +267,20 @@ class Courier:
             self._schedule(job_id, time.time() + FIRST_DELAY)
         return None
 
-    def _pause(self, *, free: bool) -> float:
+    def _pause(self) -> float:
         """Return the seconds until there may be something to do."""
         pause = self._next_look - time.monotonic()
         # With all workers at work, the first that is free wakes the loop.
-        if self._heap and free:
+        if self._heap and self._is_free():
             pause = min(pause, self._heap[0][0] - time.time())
         return max(pause, POLL_SECONDS)
 
-    def _deliver(self, job_id: str, threads: Any, work: Any) -> None:
-        attempt = functools.partial(self._attempt, job_id, early=self._hurrying)
-        due, error = threads.apply(self._try, (attempt,))
-        if error is not None:
-            logger.error("an upload was not sent", exc_info=error)
+    def _deliver(self, job_id: str) -> float | None:
+        try:
+            due = self._attempt(job_id, early=self._hurrying)
+        except Exception:
+            logger.exception("an upload was not sent")
             due = time.time() + LONGEST_DELAY
         if due is not None and self._hurrying:
             due = min(due, time.time() + FIRST_DELAY)
-        if due is not None:
-            self._schedule(job_id, due)
-        self._active.discard(job_id)
-        work.set()
-
-    def _try(self, call: Callable[[], Any]) -> tuple[Any, Exception | None]:
-        """Call; return the error, as gevent prints what its threads raise."""
-        try:
-            return call(), None
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            return None, error
+        return due

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -301,6 +302,7 @@ def test_resume_goes_on(
     assert run(app, "resume", "--timeout", "0")[0] == 1
 
 
+PATCH = "from gevent import monkey; monkey.patch_all()"
 SAVE = """
 import io, json, os, signal, sys
 from flask_store.config import Config
@@ -396,6 +398,33 @@ def test_limit_of_the_drain(
         env=ENVIRON,
     )
     assert "2 uploads stay in the spool" in done.stderr
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.2])
+@pytest.mark.parametrize("patch", ["", PATCH], ids=["threads", "greenlets"])
+def test_exit_in_the_middle(
+    faulty: harness.FaultyServer, config: dict[str, Any], patch: str, limit: float
+) -> None:
+    """A process that exits while it sends ends as it would have, and crashes never."""
+    draw = random.Random(7)
+
+    def fail_late(method: str, path: str) -> int:
+        time.sleep(draw.uniform(0, 0.05))
+        return 503
+
+    faulty.fault = fail_late
+    more = {"STORE_SPOOL_DRAIN": limit, "STORE_S3_ATTEMPTS": 5}
+    script = f"{patch}{SAVE}\nsys.exit(7)"
+    done = subprocess.run(
+        python(script, json.dumps({**config, **more}), "waits", "8"),
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+        env=ENVIRON,
+    )
+    assert done.returncode == 7, done.stderr
+    assert "8 uploads stay" in done.stderr or not limit
 
 
 APP = """

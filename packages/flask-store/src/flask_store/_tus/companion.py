@@ -48,6 +48,7 @@ from .body import UNLIMITED
 from .body import Body
 from .place import Part
 from .place import Place
+from .place import host_lock
 from .receiver import Receiver
 from .receiver import answer
 from .upload import RefusedRequest
@@ -188,12 +189,6 @@ class Companion(Receiver):
     def _form(self) -> Response:
         """Take a file that is too small for parts."""
         upload_id, owner, raw = self._signed("form", request.form.get("key", ""))
-        provider = self.provider()
-        place = provider.uploads_place()
-        with contextlib.suppress(NotFoundError):
-            # A form is for one file; a client may not have heard that it arrived.
-            place.find(upload_id)
-            return answer(201)
         sent = request.files.get("file")
         if sent is None:
             raise NoFileError
@@ -203,11 +198,22 @@ class Companion(Receiver):
             id=upload_id, owner=owner, length=size, raw_metadata=raw,
             created=time.time(), parts=1,
         )  # fmt: skip
+        # A form is for one file; a client may not have heard that it arrived, or send
+        # it twice at once.
+        with host_lock(upload_id):
+            self._save_once(upload, sent)
+        return answer(201)
+
+    def _save_once(self, upload: Upload, sent: FileStorage) -> None:
+        provider = self.provider()
+        place = provider.uploads_place()
+        with contextlib.suppress(NotFoundError):
+            place.find(upload.id)
+            return
         file = FileStorage(sent.stream, upload.filename, headers=sent.headers)
         saved = provider.save(file, **self.options_of(upload))
         self.announce(provider, upload, saved.name)
         place.keep(replace(upload, file=saved.name))
-        return answer(201)
 
     # Signatures.
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import NamedTuple
 from typing import Protocol
 
+from .._spool import lock
 from .upload import Upload
 
 
 if TYPE_CHECKING:
     from .._spool import Spool
+
+
+@contextlib.contextmanager
+def host_lock(upload_id: str, *, wait: bool = True) -> Iterator[bool]:
+    """Keep this host's other requests for an upload out; yield whether it did.
+
+    :param wait: wait for those that are there.
+    """
+    # A few files for all uploads, as one that is in use cannot be removed.
+    name = f"flask-store-{os.getuid()}-{upload_id[:2]}.lock"
+    with Path(tempfile.gettempdir(), name).open("ab") as file:
+        yield lock(file.fileno(), wait=wait)
 
 
 class Part(NamedTuple):

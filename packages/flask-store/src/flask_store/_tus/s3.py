@@ -46,6 +46,7 @@ from .._server_copy import Source
 from ..config import MIB
 from ..exceptions import NotFoundError
 from .place import Part
+from .place import host_lock
 from .s3_bytes import FOLDER as FOLDER
 from .s3_bytes import RECORD
 from .s3_bytes import Bytes
@@ -211,7 +212,7 @@ class S3Place:
         :param save: saves a stream and returns the file's name.
         :param announce: is called with the name, at least once for each upload.
         """
-        with self._bytes.locked(upload, wait=False) as alone:
+        with host_lock(upload.id, wait=False) as alone:
             upload = self.find(upload.id)
             if not alone or upload.file is not None:
                 return
@@ -234,7 +235,7 @@ class S3Place:
         with contextlib.suppress(NotFoundError):
             self._bytes.drop_bytes(self.find(upload.id))
         with failing_as("delete", upload.id):
-            self._bucket.delete([self._bytes.key(upload, RECORD)])
+            self._bucket.delete_one(self._bytes.key(upload, RECORD))
 
     def uploads(self) -> Iterator[Upload]:
         """Yield all uploads."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
 
 from .._s3_errors import failing_as
 from .._server_copy import Source
-from .._spool import lock
 from ..exceptions import NotFoundError
+from .place import host_lock
 from .upload import MovedError
 from .upload import Upload
 
@@ -103,7 +100,7 @@ class Bytes:
         """Send the first bytes of what waits as a part, and keep the rest waiting."""
         waiting.seek(0)
         data, rest = waiting.read(size), waiting.read()
-        with self.locked(upload), failing_as("save", upload.id):
+        with host_lock(upload.id), failing_as("save", upload.id):
             self._check_end(upload, start)
             self._bucket.client.upload_part(
                 **self.where(upload), PartNumber=number, Body=data
@@ -113,7 +110,7 @@ class Bytes:
         waiting.write(rest)
 
     def send_tail(self, upload: Upload, waiting: IO[bytes], start: int) -> None:
-        with self.locked(upload):
+        with host_lock(upload.id):
             self._check_end(upload, start)
             self.put(self.key(upload, f".tail-{start}"), waiting.read())
 
@@ -156,10 +153,11 @@ class Bytes:
             if upload.handle:
                 with contextlib.suppress(self._bucket.client.exceptions.ClientError):
                     self._bucket.abort(self.where(upload))
-            found = [entry["Key"] for entry in self._bucket.list(self.key(upload))]
-            keys = [key for key in found if not key.endswith(RECORD)]
-            if keys:
-                self._bucket.delete(keys)
+            # One by one, as they are few and some servers let only owners of a bucket
+            # delete many at once.
+            for entry in self._bucket.list(self.key(upload)):
+                if not entry["Key"].endswith(RECORD):
+                    self._bucket.delete_one(entry["Key"])
 
     def key(self, upload: Upload, suffix: str = "") -> str:
         return self._store.key(FOLDER + upload.id + suffix)
@@ -178,14 +176,6 @@ class Bytes:
     def put(self, key: str, body: bytes) -> None:
         with failing_as("save", key.rpartition("/")[2]):
             self._bucket.client.put_object(**self.arguments(key), Body=body)
-
-    @contextlib.contextmanager
-    def locked(self, upload: Upload, *, wait: bool = True) -> Iterator[bool]:
-        """Keep this host's other requests for the upload out; yield whether it did."""
-        # A few files for all uploads, as one that is in use cannot be removed.
-        path = Path(tempfile.gettempdir(), f"flask-store-tus-{upload.id[:2]}.lock")
-        with path.open("a+b") as file:
-            yield lock(file.fileno(), wait=wait)
 
 
 def part_size(upload: Upload, number: int) -> int:
