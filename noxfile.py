@@ -257,6 +257,16 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def figures(session: nox.Session) -> None:
+    """Run benchmarks for the site: all, or ``nox -s figures -- store``.
+
+    The site shows what they print, so the machine has to be idle.
+    """
+    install_workspace(session, "bench")
+    session.run("python", "docs/figures.py", *session.posargs)
+
+
+@nox.session
 def pictures(session: nox.Session) -> None:
     """Take the pictures of the demo for the site into ``docs/images``."""
     install_workspace(session, "tests")

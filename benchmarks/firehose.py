@@ -1,12 +1,13 @@
 """What links cost a request, and what early hints save a browser.
 
-Usage: python benchmarks/firehose.py [--quick]
+Usage: python benchmarks/firehose.py [--quick | --instructions]
 
 The cost is in instructions of one request, counted by callgrind, as ratios to a
 Flask page with neither extension nor links (the limit); "by hand" is the same header
 joined in the view, and a string in the session. The wait is Chromium's, behind Apache
 over HTTP/2 and a relay of 20 ms each way: from the head of a page that takes 300 ms
-until its style sheet is there, in 100 visits of new visitors.
+until its style sheet is there, in 100 visits of new visitors; --instructions leaves it
+out.
 """
 
 from __future__ import annotations
@@ -284,4 +285,5 @@ if __name__ == "__main__":
         measure(measured())
     else:
         cost()
+    if not {"--child", "--instructions"} & {*sys.argv}:
         wait(5 if "--quick" in sys.argv else 100)

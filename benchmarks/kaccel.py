@@ -1,11 +1,13 @@
 """What a file costs: through nginx by us, by Flask, by a peer, and by nginx alone.
 
-Usage: python benchmarks/kaccel.py [--quick]
+Usage: python benchmarks/kaccel.py [--quick | --instructions]
 
 1. One response in process, as a ratio to an empty response of the same framework:
    instructions, counted by callgrind.
 2. Throughput and the app's own processor time, by wrk, rounds interleaved.
 3. For how long a slow client keeps a worker busy.
+
+With --instructions, only the first, which no other load on the machine changes.
 
 Compare within one run only.
 """
@@ -330,6 +332,8 @@ def main() -> None:
         (files / "10k").write_bytes(os.urandom(10 * KIB))
         (files / "100m").write_bytes(os.urandom(MIB) * 100)
         one_response(files)
+        if "--instructions" in sys.argv:
+            return
         slow_client(directory)
         if shutil.which("wrk"):
             throughput(directory)
