@@ -246,6 +246,19 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def links(session: nox.Session) -> None:
+    """Request every link of the site that leads to another host.
+
+    Links within the site are checked whenever it is built.
+    """
+    install_workspace(session, "docs")
+    session.run(
+        "sphinx-build", "-q", "-n", "-b", "linkcheck",
+        "-d", session.create_tmp() + "/doctrees", "docs", "dist/links",
+    )  # fmt: skip
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks, or those named: ``nox -s bench -- store``."""
     install_workspace(session, "bench")

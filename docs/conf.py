@@ -56,6 +56,10 @@ nitpick_ignore = [("py:class", "Namespace")]
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 
+# Hosts of samples, and pages that turn away what is no browser.
+linkcheck_ignore = [r"http://(127\.0\.0\.1|localhost)", r"https?://\S*\bexample\b"]
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/"]
+
 html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SECTION = re.compile(
-    r"(<!-- figures: (.+) -->\n)(.*?)(?=<!-- end of figures -->)", re.DOTALL
+    r"(<!-- figures: ([^\n]+) -->\n)(.*?)(?=<!-- end of figures -->)", re.DOTALL
 )
 
 
