@@ -290,3 +290,29 @@ def test_fast_cache_and_handed_over_files(tmp_path: Path, outside: bool) -> None
     hit = client.get("/page", headers=nginx)
     assert hit.headers["X-Cache"] == "hit"
     assert ("X-Accel-Limit-Rate" in hit.headers) == outside
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("secret", [None, "of-sixteen-letters"])
+def test_controlled_pages_are_stored(
+    order: str, secret: str | None, tmp_path: Path
+) -> None:
+    """What an extension notes of a page for itself does not forbid to store it."""
+    app = Flask(__name__)
+    app.config.update(KACCEL_BACKEND="nginx", KACCEL_SECRET=secret)
+    app.config.update(KACCEL_REDIRECT_PATH="/internal/", KACCEL_FILES_PATH=tmp_path)
+    kaccel = Kaccel()
+    for kind in ORDERS[order]:
+        if kind is Kaccel:
+            kaccel.init_app(app)
+        elif kind is not Store:
+            kind(app)
+
+    @app.get("/page")
+    @cache_for(minutes=5)
+    def page() -> Response:
+        return kaccel.control(Response("a page"), buffering=False, expires=60)
+
+    fields = {"X-Kaccel-Secret": secret} if secret else {}
+    said = [app.test_client().get("/page", headers=fields) for _ in range(2)]
+    assert [one.headers["X-Cache"] for one in said] == ["miss", "hit"]

@@ -6,7 +6,9 @@ from datetime import UTC
 from datetime import datetime
 
 import pytest
+from werkzeug.datastructures import Headers
 
+from flask_webcache import _answers
 from flask_webcache._rules import fields
 
 
@@ -153,3 +155,16 @@ def test_combine() -> None:
 def test_structured_strings() -> None:
     """Cache-Groups is a list of strings; what is none is left out."""
     assert fields.structured_strings('"a";x=1, "b, c", d') == ("a", "b, c")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_fields_of_a_hit(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fields are the same however Werkzeug keeps them."""
+    lines = [("A", "1"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d")]
+    assert _answers._KEEPS_LIST
+    monkeypatch.setattr(_answers, "_KEEPS_LIST", kept)
+    headers = Headers({"Content-Type": "text/html"})
+    _answers.fill(headers, list(lines))
+    assert headers.to_wsgi_list() == lines
+    headers.add("B", "2")
+    assert headers.to_wsgi_list() == [*lines, ("B", "2")]

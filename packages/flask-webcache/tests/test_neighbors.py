@@ -411,3 +411,97 @@ def test_explain_says_what_was_read(make_origin: type[Origin], tmp_path: Any) ->
     assert "the app read cookie=theme\n" in output
     output = runner.invoke(args=["webcache", "explain", "/"]).output
     assert "'/' is a path: give an absolute URL" in output
+
+
+def noted(how: str) -> str:
+    """Note something for oneself in the environment, and return it."""
+    if how == "setdefault":
+        request.environ.setdefault("ours.notes", []).append("a")
+    elif how == "looked first":
+        if "ours.notes" not in request.environ:
+            request.environ["ours.notes"] = ["a"]
+    else:
+        request.environ["ours.notes"] = ["a"]
+    return str(request.environ["ours.notes"])
+
+
+@pytest.mark.parametrize("how", ["setdefault", "looked first", "set"])
+def test_what_the_app_notes_for_itself(origin: Origin, how: str) -> None:
+    """A variable that the app adds is nobody's identity, looked for before or not."""
+    assert read(origin, lambda: noted(how)) == [("['a']", "miss"), ("['a']", "hit")]
+
+
+@pytest.mark.parametrize("how", ["setdefault", "looked first"])
+def test_what_others_note_is_an_identity(origin: Origin, how: str) -> None:
+    """A page made where there was no variable is not for those who have one."""
+    origin.answer = lambda: fresh(noted(how))
+    client = origin.app.test_client(use_cookies=False)
+    assert [client.get("/").headers["X-Cache"] for _ in range(2)] == ["miss", "hit"]
+    theirs = {"ours.notes": ["b"]}
+    for _ in range(2):
+        answer = client.get("/", environ_overrides=theirs)
+        assert answer.headers["X-Cache"] == "miss"
+        assert "b" in answer.text
+        theirs = {"ours.notes": ["b"]}
+    assert client.get("/").text == "['a']"
+
+
+class Login:
+    """A middleware that tells the app who is there, in the environment or a copy."""
+
+    def __init__(self, app: Any, *, copies: bool) -> None:
+        self.app = app
+        self.copies = copies
+
+    def __call__(self, environ: dict[str, Any], start: Any) -> Any:
+        inner = environ.copy() if self.copies else environ
+        token = environ.get("HTTP_X_TOKEN", "")
+        inner["HTTP_X_USER"] = {"1": "alice", "2": "bob"}.get(token, "nobody")
+        return self.app(inner, start)
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["same", "copied"])
+@pytest.mark.parametrize("says", ["max-age=60", "public, max-age=60"])
+def test_identity_by_a_middleware_within(copies: bool, says: str) -> None:
+    """What a middleware inside of the cache says of a visitor selects nothing."""
+    app = Flask(__name__)
+    app.wsgi_app = Login(app.wsgi_app, copies=copies)  # type: ignore[method-assign]
+    WebCache(app, config=Config(), fast=True)
+
+    @app.get("/")
+    def page() -> Response:
+        name = request.headers["X-User"]
+        return Response(name, headers={"Cache-Control": says, "Vary": "X-User"})
+
+    client = app.test_client(use_cookies=False)
+    for token, name in (("1", "alice"), ("2", "bob"), ("", "nobody"), ("1", "alice")):
+        assert client.get("/", headers={"X-Token": token}).text == name
+    forged = client.get("/", headers={"X-User": "alice"})
+    assert forged.text == "nobody"
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["same", "copied"])
+def test_middleware_that_asks_twice(copies: bool) -> None:
+    """Of a request that a middleware makes twice, nothing is stored."""
+    app = Flask(__name__)
+    inner = app.wsgi_app
+
+    def again(environ: dict[str, Any], start: Any) -> Any:
+        parts: Any = b""
+        for _ in range(2):
+            parts = inner(environ.copy() if copies else environ, start)
+        return parts
+
+    app.wsgi_app = again  # type: ignore[method-assign]
+    WebCache(app, config=Config(), fast=True)
+    runs: list[str | None] = []
+
+    @app.get("/")
+    def page() -> Response:
+        runs.append(request.headers.get("X-User") if runs else None)
+        return fresh(str(runs[-1]))
+
+    client = app.test_client()
+    for name in ("alice", "bob"):
+        answer = client.get("/", headers={"X-User": name})
+        assert [answer.text, answer.headers["X-Cache"]] == [name, "miss"]

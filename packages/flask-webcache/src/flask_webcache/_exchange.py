@@ -106,7 +106,8 @@ class Exchange:
     #: Whether a request object has it, and whether the app has answered that.
     joined: bool = False
     left: bool = False
-    #: The environment as the cache around the app found it.
+    #: The environment by which the response is stored: as the cache around the app
+    #: found it, and then without what the app added.
     asked: Mapping[str, Any] | None = None
     #: What the app reads; None where nothing is recorded.
     recorder: Recorder | None = None

@@ -78,22 +78,20 @@ class Recorder:
     :param ignored: modules whose reads make no difference to a page.
     """
 
-    __slots__ = ("_app", "_ignored", "_made", "reads", "session")
+    __slots__ = ("_app", "_ignored", "reads", "session")
 
     def __init__(self, app: Flask, ignored: tuple[str, ...]) -> None:
         self.reads: Reads = Reads()
         self.session: SessionMixin | None = None
         self._app = app
         self._ignored = ignored
-        #: The variables that the app added, of what it had read.
-        self._made: set[str] = set()
 
     def note(self, variable: str) -> None:
         """Note a variable of the environment."""
         known = self.reads.variables
         if (
             variable not in known
-            and variable not in self._made
+            and variable not in self.reads.made
             and not self._unheeded(variable)
         ):
             known.add(variable)
@@ -102,7 +100,7 @@ class Recorder:
         """Note that the app sets a variable, unless what it read is not recorded."""
         # Names without a dot are CGI's, and mean the visitor whoever sets them.
         if "." in variable and not self._unheeded(variable):
-            self._made.add(variable)
+            self.reads.made.add(variable)
 
     def note_cookie(self, name: str) -> None:
         """Note a cookie."""
@@ -239,9 +237,9 @@ class Environ(dict[str, Any]):
         return key, value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        self._recorder.note(key)
-        self._own.setdefault(key, default)
-        return super().setdefault(key, default)
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def update(self, *others: Any, **values: Any) -> None:
         for key, value in dict(*others, **values).items():

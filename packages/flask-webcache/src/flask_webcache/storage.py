@@ -28,6 +28,7 @@ from .validation import Validation
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
@@ -239,7 +240,8 @@ class Store(Validation, Invalidation):
     def keep(self, exchange: Exchange, entry: Entry, now: float) -> Refusal | None:
         """Put an entry into the store, or return why it could not be."""
         stock = exchange.cache.stock
-        if stock.keep(exchange.found, exchange.environ, entry, now):
+        asked = exchange.asked or exchange.environ
+        if stock.keep(exchange.found, asked, entry, now):
             return None
         if not exchange.claimed:
             # It was known not to be stored, and now it could be: claim next time.
@@ -259,12 +261,13 @@ class Store(Validation, Invalidation):
             # Nobody saw what made it.
             return Refusal.READ
         reads = exchange.recorder.finish(exchange.environ)
+        environ = reads.asked(exchange.environ)
         if reads.none:
-            return self.settled(exchange, vary)
+            return self.settled(exchange, environ, vary)
         exchange.outcome.reads = reads.words()
         verdict = judge(
             reads,
-            exchange.environ,
+            environ,
             vary,
             shared=found.terms.public or found.terms.said_s_maxage,
         )
@@ -277,17 +280,19 @@ class Store(Validation, Invalidation):
         if more:
             response.vary.update(more)
             lines[:] = response.headers.to_wsgi_list()
-        return self.settled(exchange, tuple(sorted({*vary, *verdict.selectors})))
+        names = tuple(sorted({*vary, *verdict.selectors}))
+        return self.settled(exchange, environ, names)
 
     def settled(
-        self, exchange: Exchange, names: tuple[str, ...]
+        self, exchange: Exchange, environ: Mapping[str, Any], names: tuple[str, ...]
     ) -> tuple[str, ...] | Refusal:
         """Return selectors, unless a middleware gave them other values."""
-        asked, environ = exchange.asked, exchange.environ
+        asked = exchange.asked
         if names and asked and selection(names, asked) != selection(names, environ):
             # Who asks next is looked up by what the cache around the app sees.
             exchange.outcome.cause = "what a WSGI middleware set"
             return Refusal.READ
+        exchange.asked = environ
         return names
 
     def validated(

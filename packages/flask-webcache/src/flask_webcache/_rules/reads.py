@@ -12,7 +12,8 @@ Variables of the environment in particular:
 other names without a dot    are of CGI or the server (``REMOTE_USER``,
                              ``SSL_CLIENT_*``) and forbid, beside those that are known
 ``wsgi.*`` and servers' own  make no difference
-what the app put there       makes no difference: what it was made of is recorded
+what the app put there       makes no difference: what it was made of is recorded; where
+                             the app looked first, that there was none selects
 what a middleware put there  forbids, as it may be a login (``beaker.session``)
 ===========================  =========================================================
 
@@ -122,6 +123,11 @@ _SERVERS = (
     "mod_wsgi.",
     "eventlet.",
     "gevent.",
+    # What these note for themselves.
+    "flask_firehose.",
+    "flask_kaccel.",
+    "flask_store.",
+    "flask_streaming.",
 )
 #: Packages that log and measure, whose reads make no difference to a page.
 OBSERVERS = frozenset(
@@ -140,6 +146,8 @@ OBSERVERS = frozenset(
 READERS: Mapping[str, frozenset[str]] = {
     # Whether a 103 goes ahead of the page.
     "flask_firehose": frozenset({"HTTP_SEC_FETCH_MODE"}),
+    # Whether the development server answers by itself.
+    "flask_kaccel": frozenset({"HTTP_X_FORWARDED_FOR"}),
     "flask_login": frozenset(
         {"REMOTE_ADDR", "HTTP_USER_AGENT", "HTTP_X_FORWARDED_FOR"}
     ),
@@ -167,6 +175,8 @@ class Reads:
     #: Variables of the WSGI environment.
     variables: set[str] = field(default_factory=set)
     cookies: set[str] = field(default_factory=set)
+    #: Variables that the app added, of what it had read.
+    made: set[str] = field(default_factory=set)
     session: SessionUse = SessionUse.NONE
     #: The name of the session's cookie.
     session_cookie: str = ""
@@ -177,6 +187,12 @@ class Reads:
         return not (self.variables or self.cookies) and (
             self.session is SessionUse.NONE
         )
+
+    def asked(self, environ: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an environment without what the app added."""
+        if self.made.isdisjoint(self.variables):
+            return environ
+        return {name: environ[name] for name in environ if name not in self.made}
 
     def words(self) -> list[str]:
         """Return the names of what was read, as selectors are written."""
