@@ -465,7 +465,7 @@ class Login:
 def test_identity_by_a_middleware_within(copies: bool, says: str) -> None:
     """What a middleware inside of the cache says of a visitor selects nothing."""
     app = Flask(__name__)
-    app.wsgi_app = Login(app.wsgi_app, copies=copies)  # type: ignore[method-assign]
+    app.wsgi_app = Login(app.wsgi_app, copies=copies)  # type: ignore[method-assign,assignment]
     WebCache(app, config=Config(), fast=True)
 
     @app.get("/")
@@ -492,7 +492,7 @@ def test_middleware_that_asks_twice(copies: bool) -> None:
             parts = inner(environ.copy() if copies else environ, start)
         return parts
 
-    app.wsgi_app = again  # type: ignore[method-assign]
+    app.wsgi_app = again  # type: ignore[method-assign,assignment]
     WebCache(app, config=Config(), fast=True)
     runs: list[str | None] = []
 

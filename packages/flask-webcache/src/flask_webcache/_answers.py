@@ -71,8 +71,8 @@ def fill(headers: Headers, lines: list[tuple[str, str]]) -> None:
     """Put fields in place of others, without a check of each.
 
     The only use of a private name: to check again what was checked when it was stored
-    costs a hit by hooks a tenth of the bare view. Where Werkzeug keeps fields in another
-    way, the public one is taken.
+    costs a hit by hooks a tenth of the bare view. Where Werkzeug keeps fields in
+    another way, the public one is taken.
     """
     if _KEEPS_LIST:
         headers._list = lines
