@@ -91,7 +91,7 @@ def passed(origin: Origin, path: str) -> set[str]:
 
 @pytest.mark.parametrize("etag", ["ETag", "none"])
 def test_modules_of_a_miss(origin: Origin, etag: str) -> None:
-    """A miss goes through nine modules at most, one that reads a field too."""
+    """A miss goes through nine modules at most, and one that reads a field too."""
     origin.says("max-age=60", headers={"ETag": '"a"'} if etag == "ETag" else {})
     plan = origin.answer
     origin.answer = lambda: (request.headers.get("X-Plan"), plan())[1]

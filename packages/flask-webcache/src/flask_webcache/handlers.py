@@ -37,7 +37,7 @@ from ._state import given_role
 from ._state import state_in
 from .storage import Retrieval
 from .storage import Store
-from .storage import streamed
+from .validation import streamed
 
 
 if TYPE_CHECKING:

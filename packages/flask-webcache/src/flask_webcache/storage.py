@@ -25,6 +25,7 @@ from ._rules.variants import selection
 from .config import Config
 from .validation import CONDITIONAL
 from .validation import Validation
+from .validation import streamed
 
 
 if TYPE_CHECKING:
@@ -335,17 +336,3 @@ class Store(Validation, Invalidation):
             cache.leads.let_pass(exchange.key)
             exchange.outcome.cause = ""
             cache.events.refused(exchange, Refusal.NONCE)
-
-
-def streamed(response: Response, limit: int) -> bool:
-    """Return whether a response is made while it is sent, or a file.
-
-    Flask's own errors and redirects come as iterators, but of one part whose length
-    is known.
-    """
-    if response.direct_passthrough:
-        return True
-    if not response.is_streamed:
-        return False
-    length: int | None = response.content_length
-    return response.status_code < 300 or length is None or length > limit
