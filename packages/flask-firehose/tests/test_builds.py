@@ -202,6 +202,24 @@ def test_nonce(make_app: MakeApp) -> None:
     assert "nonce" not in value
 
 
+def test_never_learned(make_app: MakeApp) -> None:
+    """Names that change with each build are declared, whoever visits."""
+    app = make_app(FIREHOSE_EARLY_HINTS=True, FIREHOSE_STATIC_FRESH=True)
+    build = Path(app.static_folder or "", "dist/assets")
+    build.mkdir()
+    for name in ("main-1.js", "main-3.css", "shared-5.css"):
+        (build / name).touch()
+    sent: list[Any] = []
+    for number in range(12):
+        response = app.test_client().get(
+            "/",
+            headers={"Sec-Fetch-Mode": "navigate", "User-Agent": str(number)},
+            environ_overrides={"wsgi.early_hints": sent.append},
+        )
+        assert "main-3.css" in response.headers["Link"]
+    assert sent == []
+
+
 def test_other_place(make_app: MakeApp) -> None:
     """A build may be served from anywhere."""
     app = make_app(FIREHOSE_MANIFEST_URL="https://cdn.example/x/")

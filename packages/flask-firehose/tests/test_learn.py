@@ -13,6 +13,7 @@ import pytest
 from flask import Blueprint
 from flask import Flask
 from flask import Response
+from flask import g
 from flask import make_response
 from flask import render_template_string
 from flask import request
@@ -164,6 +165,22 @@ def test_tenant(app: Flask, visit: Visitor) -> None:
     for number in range(3 * WINDOW):
         assert visit(f"/t/one/page/{number}") == []
     assert visit("/t/two/page/1") == []
+
+
+def test_tenant_taken_away(app: Flask, visit: Visitor) -> None:
+    """An argument that the app takes away before the view still selects the page."""
+
+    @app.url_value_preprocessor
+    def take(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        g.tenant = values and values.pop("tenant", None)
+
+    @app.get("/<tenant>/page/<int:number>")
+    def tenant_page(number: int) -> str:
+        return push_static("a.css" if g.tenant == "one" else "a.js")
+
+    for number in range(3 * WINDOW):
+        assert visit(f"/one/page/{number}") == []
+    assert visit("/two/page/1") == []
 
 
 def test_other_product(app: Flask, visit: Visitor) -> None:

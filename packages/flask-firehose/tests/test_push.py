@@ -20,6 +20,7 @@ from flask import after_this_request
 from flask import jsonify
 from flask import redirect
 from flask import render_template_string
+from flask import request_finished
 from flask import session
 from flask import stream_template_string
 from flask import stream_with_context
@@ -388,6 +389,43 @@ def test_whole_head(make_app: MakeApp, note: int) -> None:
     size = sum(len(name) + len(value) + 4 for name, value in headers)
     assert size <= 3840 or links == 0
     assert links > 0 or size + 60 > 3840
+
+
+def test_whole_head_behind_middleware(make_app: MakeApp) -> None:
+    """A response is settled where middleware copies, delays and adds to it."""
+    app = Flask(__name__)
+    app.config["FIREHOSE_MAX_HEAD"] = 300
+    inner = app.wsgi_app
+
+    def middleware(environ: Any, start_response: Any) -> Iterator[bytes]:
+        held: list[Any] = []
+
+        def hold(*start: Any) -> Any:
+            held.extend(start)
+
+        body = list(inner(dict(environ), hold))
+        start_response(held[0], [*held[1], ("X-Long", "long" * 40)])
+        yield from body
+
+    app.wsgi_app = middleware  # type: ignore[method-assign]
+    Firehose(app)
+
+    @app.get("/view")
+    def view() -> str:
+        for number in range(3):
+            push(f"/static/{number}.css")
+        return "page"
+
+    headers = app.test_client().get("/view").headers
+    assert headers["X-Long"]
+    assert headers["Link"] == "</static/0.css>; rel=preload; as=style"
+
+
+def test_no_signal(make_app: MakeApp) -> None:
+    """No receiver of a signal is left, which every request of the process would pay."""
+    before = len(request_finished.receivers)
+    make_app().test_client().get("/")
+    assert len(request_finished.receivers) == before
 
 
 def test_whole_head_keeps_other_links(make_app: MakeApp) -> None:

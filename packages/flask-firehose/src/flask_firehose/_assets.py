@@ -61,7 +61,7 @@ class Assets:
             nonce = self.nonce if is_script else None
             push(url, **attributes, nonce=nonce, integrity=file.integrity)
         # Names that change with each build are declared, never learned.
-        page.declared |= page.links.keys() - before
+        page.declared |= {page.links[text].key for text in page.links.keys() - before}
         return Markup("\n").join(self._tags(manifest, manifest.entry(self.entry)))
 
     __str__ = __html__

@@ -102,16 +102,19 @@ def pack(sent: Mapping[str, int]) -> str:
     while over > 0:
         over -= len(urls[first]) + 1
         first += 1
-    lines: dict[int, list[str]] = {}
-    for url in urls[first:]:
-        lines.setdefault(sent[url], []).append(url)
-    return "\n".join([" ".join((str(at), *line)) for at, line in lines.items()])
+    kept = {url: sent[url] for url in urls[first:]}
+    lines = [
+        " ".join((str(at), *[url for url in kept if kept[url] == at]))
+        for at in dict.fromkeys(kept.values())
+    ]
+    return "\n".join(lines)
 
 
 def known(connector: PushTracker) -> set[str]:
     """Return the URLs that the client was sent; none if the connector fails."""
     try:
-        return set(connector.get_pushed() or ())
+        urls = connector.get_pushed() or ()
+        return urls if isinstance(urls, set) else set(urls)
     except Exception:
         logger.exception("the connector does not tell what was pushed")
         return set()

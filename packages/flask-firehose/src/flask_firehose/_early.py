@@ -35,9 +35,9 @@ def may_send(environ: Mapping[str, Any]) -> bool:
 def is_shared(cache_control: Iterable[str]) -> bool:
     """Return whether caches may keep a response for everyone (RFC 9111, section 3)."""
     directives = ",".join(cache_control).lower()
-    return any(name in directives for name in ("public", "s-maxage", "max-age")) and (
-        "private" not in directives and "no-store" not in directives
-    )
+    if not directives or "private" in directives or "no-store" in directives:
+        return False
+    return any(name in directives for name in ("public", "s-maxage", "max-age"))
 
 
 def is_personal(environ: Mapping[str, Any], headers: Iterable[tuple[str, str]]) -> bool:

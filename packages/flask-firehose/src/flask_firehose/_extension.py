@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Collection
+from functools import partial
 from typing import cast
 
 from flask import Flask
-from flask import request_finished
 
 from ._assets import bundle
 from ._assets import vite
 from ._cli import cli
 from ._connector import PushTracker
-from ._finish import settle
+from ._edge import Edge
 from ._hints import before_request
 from ._hints import check_views
 from ._learn import Learned
@@ -72,8 +72,8 @@ class Firehose:
                 logger.warning(warning)
         if config.speculation:
             set_up(app, config)
-        request_finished.connect(check_views, app)
-        request_finished.connect(settle, app)
+        edge = Edge(app.wsgi_app, state, partial(check_views, app))
+        app.wsgi_app = edge  # type: ignore[method-assign]
         for function in (*PUSHES, vite):
             app.add_template_global(function)
         app.add_template_global(bundle, "bundle")

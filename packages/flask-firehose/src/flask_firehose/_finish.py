@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from operator import attrgetter
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask
 from flask import Request
 from flask import Response
+from werkzeug.datastructures import Headers
+from werkzeug.http import parse_options_header
 
 from ._connector import known
 from ._connector import remember
@@ -28,9 +28,8 @@ from ._state import State
 from ._state import logger
 
 
-OPTIONAL = attrgetter("optional")
-#: The page of a response that is complete: nobody asks it for anything.
-LATE = Page(None, done=True)  # type: ignore[arg-type]
+Environ = Mapping[str, Any]
+Fields = list[tuple[str, str]]
 
 
 def finish(response: Response) -> Response:
@@ -39,7 +38,9 @@ def finish(response: Response) -> Response:
     page: Page = getattr(request, KEY)
     page.done = True
     state = page.state
-    if page.links and _carries(state, request, response):
+    if page.links and _carries(
+        state, request.environ, response.status, response.mimetype or ""
+    ):
         connector = state.connector
         if connector is not None and is_shared(
             response.headers.getlist("Cache-Control")
@@ -53,11 +54,12 @@ def finish(response: Response) -> Response:
     return response
 
 
-def _carries(state: State, request: Request, response: Response) -> bool:
+def _carries(state: State, environ: Environ, status: str, mimetype: str) -> bool:
+    """Return whether a response is a page that arrived."""
     return (
-        request.method in {"GET", "HEAD"}
-        and 200 <= response.status_code < 300
-        and response.mimetype in state.config.mimetypes
+        environ["REQUEST_METHOD"] in {"GET", "HEAD"}
+        and status.startswith("2")
+        and mimetype in state.config.mimetypes
     )
 
 
@@ -66,15 +68,19 @@ def choose(
 ) -> Selection:
     """Add the links that fit and are new to the response."""
     present = response.headers.getlist("Link")
-    links: Collection[Link] = page.links.values()
-    skipped = sent | hinted(present) if present else sent
+    links: Mapping[str, Link] = page.links
+    skipped, room = sent, state.config.max_bytes
+    if present:
+        skipped = sent | hinted(present)
+        room -= sum(map(len, present))
     if skipped:
-        links = [link for link in links if link.url not in skipped]
-    if any(map(OPTIONAL, links)):
+        links = {text: one for text, one in links.items() if one.url not in skipped}
+    selection = state.select(links, room)
+    if selection.optional:
         response.vary.add("Save-Data")
         if request.headers.get("Save-Data", "").lower() == "on":
-            links = [link for link in links if not link.optional]
-    selection = state.select(links, state.config.max_bytes - sum(map(len, present)))
+            links = {text: one for text, one in links.items() if not one.optional}
+            selection = state.select(links, room)
     if selection.left_out:
         left_out = serialize(selection.left_out)
         logger.debug("%r: no room for %s", request.path, left_out)
@@ -83,59 +89,58 @@ def choose(
     return selection
 
 
-def settle(_: Flask, response: Response, **__: Any) -> None:
-    """Receive Flask's signal that a response is complete."""
-    request = current_request()
-    page: Page | None = getattr(request, KEY, None)
-    if page is None:
-        setattr(request, KEY, LATE)
-        return
-    if page.links and not page.done:
-        logger.warning("%r: pushed too late: %.999r", request.path, [*page.links])
-    page.done = True
-    state = page.state
-    if page.sent and page.sent.links:
-        fit(state, page.sent, response)
-    if page.lesson and _carries(state, request, response):
-        learn(state, page, request, response)
+def settle(page: Page, environ: Environ, status: str, headers: Fields) -> Fields:
+    """Return the fields that leave, once the head of a response is complete."""
+    try:
+        if page.links and not page.done:
+            path = environ.get("PATH_INFO")
+            logger.warning("%r: pushed too late: %.999r", path, [*page.links])
+        page.done = True
+        if page.sent and page.sent.links:
+            headers = fit(page.state, page.sent, headers)
+        if page.lesson and page.visit:
+            learn(page, page.lesson, page.visit, environ, status, Headers(headers))
+    except Exception:  # noqa: BLE001 - a hint is never worth the page
+        logger.exception("%r: the links are not settled", environ.get("PATH_INFO"))
+    return headers
 
 
-def fit(state: State, sent: Selection, response: Response) -> None:
-    """Take links away if the head has become longer than proxies accept.
+def fit(state: State, sent: Selection, headers: Fields) -> Fields:
+    """Return the fields, with fewer links if proxies would not accept them all.
 
     By default nginx answers 502 to a head of more than 4 KiB.
     """
-    over = head_size(response.headers) - state.config.max_head
-    if over > 0:
-        values = response.headers.getlist("Link")
-        values.remove(sent.value)
-        fitting = state.select(sent.links, len(sent.value) - over)
-        values += [fitting.value] if fitting.links else []
-        response.headers.setlist("Link", values)
+    over = head_size(headers) - state.config.max_head
+    ours = ("Link", sent.value)
+    if over <= 0 or ours not in headers:
+        return headers
+    links = {link.value: link for link in sent.links}
+    fitting = state.select(links, len(sent.value) - over)
+    at = headers.index(ours)
+    kept = [("Link", fitting.value)] if fitting.links else []
+    return [*headers[:at], *kept, *headers[at + 1 :]]
 
 
-def learn(state: State, page: Page, request: Request, response: Response) -> None:
+def learn(
+    page: Page,
+    lesson: tuple[str, str, str],
+    visit: Visit,
+    environ: Environ,
+    status: str,
+    headers: Headers,
+) -> None:
     """Learn from a page, unless a cache kept it: then its view did not run."""
-    if page.lesson is None or not state.config.learn or "Age" in response.headers:
+    state = page.state
+    mimetype = parse_options_header(headers.get("Content-Type"))[0].lower()
+    if "Age" in headers or not _carries(state, environ, status, mimetype):
         return
-    mount = page.lesson[1]
     links: Links = {
-        key: link
-        for key, link in page.links.items()
-        if link.early and not link.personal and key not in page.declared
+        link.key: link
+        for link in page.links.values()
+        if link.early and not link.personal and link.key not in page.declared
         if link.url.startswith(state.config.learn_prefixes)
         or f"{link.url}/" in state.config.learn_prefixes
-        or state.static.max_age(link.url, mount) is not None
+        or state.static.max_age(link.url, lesson[1]) is not None
     }
-    personal = is_personal(request.environ, response.headers)
-    visit = None if personal else _visit(request)
-    state.learned.learn(page.lesson, links, visit)
-
-
-def _visit(request: Request) -> Visit:
-    arguments = {**request.args.to_dict(flat=False), **(request.view_args or {})}
-    return Visit(
-        visitor=hash((request.remote_addr, request.headers.get("User-Agent"))),
-        path=hash(request.path) if request.view_args else None,
-        arguments={name: hash(str(value)) for name, value in arguments.items()},
-    )
+    personal = is_personal(environ, headers)
+    state.learned.learn(lesson, links, None if personal else visit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Self
@@ -13,7 +13,6 @@ from ._link import RELATIONS
 from ._link import Link
 
 
-VALUE = attrgetter("value")
 #: Enough for the endpoints of an app.
 MAX_KEPT = 256
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
@@ -28,12 +27,14 @@ class Selection:
     :param left_out: those for which there was no room.
     :param value: the header's value (RFC 8288, section 3).
     :param urls: what a browser that got it has fetched for this page.
+    :param optional: some of them are for another page.
     """
 
     links: tuple[Link, ...]
     left_out: tuple[Link, ...]
     value: str
     urls: frozenset[str]
+    optional: bool
 
     @classmethod
     def of(cls, links: Iterable[Link], *, max_bytes: int, max_links: int) -> Self:
@@ -41,32 +42,49 @@ class Selection:
 
         :param max_bytes: the longest value.
         """
+        unique: dict[str, Link] = {}
+        for link in links:
+            # The page's tag is compared with what its link says.
+            if link.key not in unique or link.checked:
+                unique[link.key] = link
         chosen: list[Link] = []
         left_out: list[Link] = []
         # Each link but the first comes with a separator of two bytes.
         room = max_bytes + 2
-        for link in sorted(links, key=attrgetter("rank")):
+        for link in sorted(unique.values(), key=attrgetter("rank")):
             size = len(link.value) + 2
             if size <= room and len(chosen) < max_links:
                 chosen.append(link)
                 room -= size
             else:
                 left_out.append(link)
-        urls = frozenset(link.url for link in chosen if link.fetches)
-        return cls(tuple(chosen), tuple(left_out), serialize(chosen), urls)
+        return cls(
+            tuple(chosen),
+            tuple(left_out),
+            serialize(chosen),
+            urls=frozenset(link.url for link in chosen if link.fetches),
+            optional=any(link.optional for link in chosen),
+        )
 
 
 class Selections(dict[tuple[object, ...], Selection]):
     """The choices made so far: the pages of an endpoint push the same over and over."""
 
-    def of(self, links: Collection[Link], max_bytes: int, max_links: int) -> Selection:
-        """Return the choice, made once for links of the same text."""
-        key = (max_bytes, max_links, *map(VALUE, links))
+    def of(
+        self, links: Mapping[str, Link], max_bytes: int, max_links: int
+    ) -> Selection:
+        """Return the choice, made once for links of the same text.
+
+        :param links: by their text.
+        """
+        key = (max_bytes, max_links, *links)
         found = self.get(key)
         if found is None:
             if len(self) >= MAX_KEPT:
                 self.clear()
-            found = Selection.of(links, max_bytes=max_bytes, max_links=max_links)
+            found = Selection.of(
+                links.values(), max_bytes=max_bytes, max_links=max_links
+            )
             self[key] = found
         return found
 

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from typing import ParamSpec
@@ -20,9 +21,9 @@ from typing import runtime_checkable
 from flask import Flask
 from flask import current_app
 from flask import request
-from flask import request_finished
 
 from ._early import may_send
+from ._learn import Visit
 from ._link import AnyLink
 from ._link import Link
 from ._push import current_page
@@ -149,9 +150,8 @@ def misplaced(app: Flask) -> Iterator[str]:
             )
 
 
-def check_views(app: Flask, **_: object) -> None:
-    """Receive Flask's signal of the first response: all views are there by now."""
-    request_finished.disconnect(check_views, app)
+def check_views(app: Flask) -> None:
+    """Log misplaced hints; with the first request all views are there."""
     for sentence in misplaced(app):
         logger.warning(sentence)
 
@@ -206,7 +206,8 @@ def declare(declarations: Iterable[Declaration]) -> None:
     page.declarations += new
     links = [link for one in new for link in resolve(one.sources)]
     for link in links:
-        page.add(link, declared=True)
+        page.links[link.value] = link
+        page.declared.add(link.key)
     early = {link.key: link for link in links}
     if page.lesson:
         early |= {**state.learned.get(page.lesson), **early}
@@ -223,8 +224,10 @@ def before_request() -> None:
         return
     state: State = get_state()
     page = current_page()
-    host = environ.get("HTTP_HOST", "")
-    page.lesson = (endpoint, environ.get("SCRIPT_NAME", ""), host)
+    if state.config.learn:
+        host = environ.get("HTTP_HOST", "")
+        page.lesson = (endpoint, environ.get("SCRIPT_NAME", ""), host)
+        page.visit = _visit()
     declarations = declared(current_app.view_functions.get(endpoint))
     public = [one for one in declarations if one.public]
     if public:
@@ -232,3 +235,18 @@ def before_request() -> None:
     elif not declarations and environ.get("HTTP_SAVE_DATA", "").lower() != "on":
         # The view's own declarations take the learned ones along.
         state.send_early(state.learned.get(page.lesson).values())
+
+
+def _visit() -> Visit:
+    values: Mapping[str, Any] = request.view_args or {}
+    rule = request.url_rule
+    if rule is not None and not rule.arguments <= values.keys():
+        # A url_value_preprocessor took some away, and they select the page.
+        adapter = current_app.create_url_adapter(request)
+        values = values if adapter is None else adapter.match()[1]
+    arguments = {**request.args.to_dict(flat=False), **values}
+    return Visit(
+        visitor=hash((request.remote_addr, request.headers.get("User-Agent"))),
+        path=hash(request.path) if values else None,
+        arguments={name: hash(str(value)) for name, value in arguments.items()},
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Unpack
 
 from flask import after_this_request
@@ -15,15 +14,20 @@ from ._link import AnyLink
 from ._link import Attributes
 from ._link import Flag
 from ._link import Link
+from ._page import HEAD
 from ._page import KEY
+from ._page import Head
 from ._page import Page
 from ._page import current_request
 from ._state import get_state
 from ._state import logger
+from .exceptions import LinkError
 from .exceptions import SetupError
 
 
-_made = functools.lru_cache(maxsize=1024)(Link.make)
+#: Enough for the links of an app; made-up ones must not fill the memory.
+MAX_MADE = 1024
+_made: dict[tuple[object, ...], list[tuple[AnyLink, Link]]] = {}
 
 
 def current_page() -> Page:
@@ -40,7 +44,11 @@ def current_page() -> Page:
         ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:
-        page = Page(get_state())
+        head: Head | None = current.environ.get(HEAD)
+        if head is None:
+            page = Page(get_state())
+        else:
+            page = head.page = Page(head.state, done=head.begun)
         setattr(current, KEY, page)
         after_this_request(finish)
     return page
@@ -57,28 +65,45 @@ def push(url: str, *flags: Flag, **attributes: Unpack[AnyLink]) -> str:
         is ``as`` in Jinja.
     :raises SetupError: there is no request, or no extension in its app.
     """
-    page = current_page()
+    # Few calls, and no key of all attributes: a page may push many.
+    try:
+        page: Page = current_request().flask_firehose_page
+    except (AttributeError, RuntimeError):
+        page = current_page()
     if page.done:
         logger.warning(
             "%r: pushed too late, the response had begun: %.999r", request.path, url
         )
         return url
     try:
-        # As Page.add does, without its call: a page may push many.
-        link = _made(url, *flags, **attributes)
-        if link.key not in page.links or link.checked:
-            page.links[link.key] = link
+        for given, made in _made.get((url, flags), ()):
+            if given == attributes:
+                link = made
+                break
+        else:
+            link = _make(url, flags, attributes)
     except Exception as error:  # noqa: BLE001 - no input is worth the page
         reason = _reason(error, url, flags, attributes)
         logger.warning("%r: pushing %.99r failed: %s", request.path, url, reason)
+        return url
+    page.links[link.value] = link
     return url
+
+
+def _make(url: str, flags: tuple[Flag, ...], attributes: AnyLink) -> Link:
+    """Make a link, and keep it for the next time."""
+    link = Link.make(url, *flags, **attributes)
+    if sum(map(len, _made.values())) >= MAX_MADE:
+        _made.clear()
+    _made.setdefault((url, flags), []).append((attributes, link))
+    return link
 
 
 def _reason(
     error: Exception, url: str, flags: tuple[Flag, ...], attributes: AnyLink
 ) -> Exception:
-    """Return the error to log: one that cannot be hashed is not explained yet."""
-    if isinstance(error, TypeError):
+    """Return the error to log: what cannot be compared is not explained yet."""
+    if not isinstance(error, LinkError):
         try:
             Link.make(url, *flags, **attributes)
         except Exception as better:  # noqa: BLE001 - likewise

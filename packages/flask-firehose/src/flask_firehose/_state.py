@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
@@ -39,9 +39,10 @@ class State:
     manifest: Manifest | None
     selections: Selections = field(default_factory=Selections)
 
-    def select(self, links: Collection[Link], room: int) -> Selection:
+    def select(self, links: Mapping[str, Link], room: int) -> Selection:
         """Choose the links that fit.
 
+        :param links: by their text.
         :param room: the bytes that there are, which is at most what is configured.
         """
         return self.selections.of(links, room, self.config.max_links)
@@ -61,7 +62,11 @@ class State:
             return False
         mount = environ.get("SCRIPT_NAME", "")
         early = self.select(
-            [link for link in links if link.early and self.is_fresh(link, mount)],
+            {
+                link.value: link
+                for link in links
+                if link.early and self.is_fresh(link, mount)
+            },
             self.config.max_bytes,
         )
         if not early.links:

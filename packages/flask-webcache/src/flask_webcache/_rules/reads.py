@@ -117,6 +117,7 @@ _SERVERS = (
     "werkzeug.",
     "flask.",
     "flask_webcache.",
+    "flask_firehose.",
     "gunicorn.",
     "waitress.",
     "uwsgi.",
