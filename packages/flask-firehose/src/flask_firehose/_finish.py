@@ -9,6 +9,7 @@ from flask import Request
 from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.http import parse_options_header
+from werkzeug.wrappers import Request as WSGIRequest
 
 from ._connector import known
 from ._connector import remember
@@ -28,7 +29,7 @@ from ._state import State
 from ._state import logger
 
 
-Environ = Mapping[str, Any]
+Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
 
 
@@ -98,8 +99,8 @@ def settle(page: Page, environ: Environ, status: str, headers: Fields) -> Fields
         page.done = True
         if page.sent and page.sent.links:
             headers = fit(page.state, page.sent, headers)
-        if page.lesson and page.visit:
-            learn(page, page.lesson, page.visit, environ, status, Headers(headers))
+        if page.lesson:
+            learn(page, page.lesson, environ, status, Headers(headers))
     except Exception:  # noqa: BLE001 - a hint is never worth the page
         logger.exception("%r: the links are not settled", environ.get("PATH_INFO"))
     return headers
@@ -124,7 +125,6 @@ def fit(state: State, sent: Selection, headers: Fields) -> Fields:
 def learn(
     page: Page,
     lesson: tuple[str, str, str],
-    visit: Visit,
     environ: Environ,
     status: str,
     headers: Headers,
@@ -143,4 +143,16 @@ def learn(
         or state.static.max_age(link.url, lesson[1]) is not None
     }
     personal = is_personal(environ, headers)
-    state.learned.learn(lesson, links, None if personal else visit)
+    visit = None if personal else _visit(page, environ)
+    state.learned.learn(lesson, links, visit)
+
+
+def _visit(page: Page, environ: Environ) -> Visit:
+    # Not Flask's request, which may note what the app reads.
+    request = WSGIRequest(environ, populate_request=False)
+    arguments = {**request.args.to_dict(flat=False), **page.arguments}
+    return Visit(
+        visitor=hash((request.remote_addr, request.headers.get("User-Agent"))),
+        path=hash(request.path) if page.arguments else None,
+        arguments={name: hash(str(value)) for name, value in arguments.items()},
+    )

@@ -23,7 +23,6 @@ from flask import current_app
 from flask import request
 
 from ._early import may_send
-from ._learn import Visit
 from ._link import AnyLink
 from ._link import Link
 from ._push import current_page
@@ -227,7 +226,7 @@ def before_request() -> None:
     if state.config.learn:
         host = environ.get("HTTP_HOST", "")
         page.lesson = (endpoint, environ.get("SCRIPT_NAME", ""), host)
-        page.visit = _visit()
+        page.arguments = _arguments()
     declarations = declared(current_app.view_functions.get(endpoint))
     public = [one for one in declarations if one.public]
     if public:
@@ -237,16 +236,12 @@ def before_request() -> None:
         state.send_early(state.learned.get(page.lesson).values())
 
 
-def _visit() -> Visit:
+def _arguments() -> Mapping[str, Any]:
+    """Return the arguments of the endpoint, as the URL has them."""
     values: Mapping[str, Any] = request.view_args or {}
     rule = request.url_rule
     if rule is not None and not rule.arguments <= values.keys():
         # A url_value_preprocessor took some away, and they select the page.
         adapter = current_app.create_url_adapter(request)
         values = values if adapter is None else adapter.match()[1]
-    arguments = {**request.args.to_dict(flat=False), **values}
-    return Visit(
-        visitor=hash((request.remote_addr, request.headers.get("User-Agent"))),
-        path=hash(request.path) if values else None,
-        arguments={name: hash(str(value)) for name, value in arguments.items()},
-    )
+    return values

@@ -31,6 +31,7 @@ finds the page even where middleware starts the response after the request has e
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
@@ -38,7 +39,6 @@ from typing import Any
 from flask import request
 
 from ._header import Selection
-from ._learn import Visit
 from ._link import Link
 from ._state import State
 
@@ -58,7 +58,7 @@ class Page:
     :param declared: the keys of those that need not be learned.
     :param declarations: the ``@hints`` that were resolved.
     :param lesson: under which key the page is learned from, if it is.
-    :param visit: how the page differs from others of that key.
+    :param arguments: those of the endpoint, if the page is learned from.
     :param sent: what left in the page's ``Link`` header.
     :param done: the links are chosen.
     """
@@ -68,7 +68,7 @@ class Page:
     declared: set[str] = field(default_factory=set)
     declarations: list[object] = field(default_factory=list)
     lesson: tuple[str, str, str] | None = None
-    visit: Visit | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     sent: Selection | None = None
     done: bool = False
 
