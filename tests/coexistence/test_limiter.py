@@ -7,8 +7,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from coexistence.contract import Coexists
+from coexistence.contract import Setup
 from coexistence.contract import is_hit
 from coexistence.five import Five
+from flask_webcache.modifiers import cache_for
 from harness.compatibility import Subject
 
 
@@ -43,6 +45,12 @@ class TestLimiter(Coexists):
         def limited() -> str:
             return "not too often"
 
+        @app.get("/stored")
+        @self.limiter.limit("2 per hour")
+        @cache_for(minutes=1)
+        def stored() -> str:
+            return "stored"
+
     def visit(self, app: Flask, address: str, path: str) -> TestResponse:
         """Ask for a page from an address."""
         client = app.test_client()
@@ -67,3 +75,10 @@ class TestLimiter(Coexists):
         for address in ("10.0.0.1", "10.0.0.2"):
             asked = [self.visit(app, address, "/limited") for _ in range(3)]
             assert [answer.status_code for answer in asked] == [200, 200, 429]
+
+    @pytest.mark.cell("flask-webcache")
+    def test_limit_of_hits(self, app: Flask, setup: Setup) -> None:
+        """Hits count only if the limiter is set up first, without ``fast``."""
+        codes = [self.visit(app, "10.0.0.1", "/stored").status_code for _ in range(3)]
+        counted = not setup.first and not setup.fast
+        assert codes == [200, 200, 429 if counted else 200]
