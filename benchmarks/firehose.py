@@ -1,4 +1,4 @@
-"""What links cost a request, and what early hints save a browser.
+"""Measure the cost of links for a request, and the time that Early Hints save.
 
 Usage: python benchmarks/firehose.py [--quick] [--instructions | --visits]
 

@@ -1,4 +1,4 @@
-"""What a file costs: through nginx by us, by Flask, by a peer, and by nginx alone.
+"""Measure downloads: through nginx by us, by Flask, by a peer, and by nginx alone.
 
 Usage: python benchmarks/kaccel.py [--quick | --instructions]
 

@@ -1,4 +1,4 @@
-"""What saving an upload costs: time, memory, and bytes written to the disk.
+"""Measure saving an upload: time, memory, and bytes written to the disk.
 
 Usage: python benchmarks/store.py [--quick] [uploads] [s3] [beside]
 
@@ -76,7 +76,7 @@ WAY, FOLDER = os.environ["WAY"], os.environ["FOLDER"]
 
 
 def measure(save):
-    """Tell how long the save itself took, and what the process has used."""
+    """Return the time of the save itself, and the resources the process has used."""
     begun = time.perf_counter()
     save()
     took = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""What an upload that resumes costs, beside the least that it can and a rival.
+"""Measure resumable uploads, beside a bare WSGI loop and a rival.
 
 Usage: python benchmarks/store_tus.py [--quick | --checks]
 
@@ -123,7 +123,7 @@ def serving(code: str, folder: Path) -> Iterator[harness.Server]:
 
 
 class Answer(NamedTuple):
-    """What a server said."""
+    """A server's response."""
 
     status: int
     location: str

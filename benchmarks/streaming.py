@@ -1,4 +1,4 @@
-"""What a stream costs: ours, the peers and the limit, through real servers.
+"""Measure streams: ours, the peers and the limit, through real servers.
 
 Usage: python benchmarks/streaming.py [--quick] [gevent]
 

@@ -1,4 +1,4 @@
-"""What an answer from the cache costs: ours, a peer's, and what no cache can beat.
+"""Measure responses from the cache: ours, a peer's, and the limit of any cache.
 
 Usage: python benchmarks/webcache.py [--quick] [--instructions]
 

@@ -1,4 +1,4 @@
-"""What nginx says of each request, as it says it."""
+"""nginx's access log, read as it is written."""
 
 from __future__ import annotations
 

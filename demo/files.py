@@ -59,7 +59,7 @@ SHOWN = {
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What the pages show of a file."""
+    """A file as the pages show it."""
 
     name: str
     size: int
@@ -72,7 +72,7 @@ class File:
 
     @property
     def shown(self) -> str:
-        """What a browser shows it as: a picture, a film, a sound, or not at all."""
+        """The element that shows it: a picture, a video, a sound, or none."""
         return SHOWN.get(PurePosixPath(self.name).suffix.lower(), "")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What keeps other sites out, and what a person is told when something fails."""
+"""Requests of other sites are refused, and errors become helpful pages."""
 
 from __future__ import annotations
 

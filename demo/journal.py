@@ -1,4 +1,4 @@
-"""What happened on the site, kept over restarts."""
+"""A journal of the site's events, kept across restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens on the site, live in every tab, over cuts and restarts."""
+"""Live events of the site in every tab, across lost connections and restarts."""
 
 from __future__ import annotations
 

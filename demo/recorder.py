@@ -55,7 +55,7 @@ Fields = list[tuple[str, str]]
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """What one request did; times are in milliseconds since it came."""
+    """A record of one request; times are in milliseconds since its start."""
 
     id: str
     visitor: str

@@ -1,4 +1,4 @@
-"""What runs here: server, proxy, protocol, and the extensions' configuration."""
+"""The page about the set-up: server, proxy, protocol and configuration."""
 
 from __future__ import annotations
 

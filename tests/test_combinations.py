@@ -1,4 +1,4 @@
-"""Where the extensions meet, in both orders of ``init_app`` and on every server."""
+"""The extensions together, in both orders of ``init_app`` and on every server."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_live_stream_stays_unbuffered(app: Flask) -> None:
 
 
 def test_stored_file_is_sent(app: Flask) -> None:
-    """What was stored is sent, and again when it was asked for conditionally."""
+    """A stored file is sent, and a conditional request is answered."""
     client = app.test_client()
     client.post("/upload")
     url = "/download/a b%25.txt"

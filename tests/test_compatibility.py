@@ -35,7 +35,7 @@ def without_versions(text: str) -> list[str]:
 
 
 def test_expected_round_trip() -> None:
-    """What is written is what is read, quotes and letters of all scripts included."""
+    """The file is read as it was written, with quotes and letters of all scripts."""
     reasons = [LEAK, Reason("other", 'A "quoted" wörd\\.', frozenset({"b::three"}))]
     assert read_expected(write_expected(reasons)) == reasons
 
@@ -56,7 +56,7 @@ def test_filed_twice() -> None:
 
 
 def test_refresh() -> None:
-    """What passes again is taken out, what fails is filed, what did not run stays."""
+    """Passing tests are removed, failing ones are filed, others stay."""
     passed = {"a::one[x]": True, "a::three": False, "a::four": True}
     kept, new = refreshed([LEAK], passed)
     assert kept == Reason("leak", "It leaks.", frozenset({"a::two[x]"}))

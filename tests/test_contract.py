@@ -95,7 +95,7 @@ def test_import_has_no_side_effects(package: Package) -> None:
 
 
 def imports_flask(node: ast.AST) -> bool:
-    """Tell whether code imports Flask when it runs, not for its types alone."""
+    """Return whether code imports Flask when it runs, not only for its types."""
     match node:
         case ast.If(test=ast.Name("TYPE_CHECKING")):
             return False
@@ -203,7 +203,7 @@ def test_options_are_keywords(package: Package) -> None:
 
 
 def test_extension_holds_no_app(package: Package, app: Flask) -> None:
-    """What belongs to an app is kept with the app."""
+    """The extension object keeps no state of an app."""
     extension = package.create(app)
     kept = {
         name: getattr(extension, name)
@@ -290,7 +290,7 @@ SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY|REDIS_URL|_URL
 
 @settings_of
 def test_secrets_are_marked(package: Package) -> None:
-    """What sounds like a secret, or is a URL with a login, is one."""
+    """Keys that sound like secrets, or hold URLs with a login, are marked as secret."""
     for name, declared in package.config.declared():
         if SECRET.search(name) and name not in package.public_urls:
             assert declared.metadata["secret"], name
@@ -465,7 +465,7 @@ def test_metadata(package: Package) -> None:
 
 
 def test_commands(package: Package, app: Flask) -> None:
-    """What an operator needs stands under ``flask <name>``, with help."""
+    """The commands for operators are under ``flask <name>``, with help."""
     package.create(app)
     assert (package.key in app.cli.commands) == package.commands
     if package.commands:
@@ -497,7 +497,7 @@ def test_decorators(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["hints", "cache_for", "cache_control"])
 def test_decorators_of_async_views(name: str) -> None:
-    """What wraps an async view is one, for the decorators above it."""
+    """A decorated async view is still async, for the decorators above it."""
 
     async def view() -> str:
         return "page"

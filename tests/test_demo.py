@@ -232,7 +232,7 @@ def test_cached_differently(scripted: Page, site: harness.Server) -> None:
 
 
 def test_live_and_restarted(scripted: Page, site: harness.Server) -> None:
-    """What one tab does shows in others, after a restart too; nothing twice."""
+    """Events of one tab appear in others, even after a restart, and only once."""
     gallery, log = (scripted.context.new_page() for _ in range(2))
     gallery.goto(site.url)
     log.goto(f"{site.url}/log")
@@ -357,7 +357,7 @@ def test_broken_export(site: harness.Server) -> None:
 def test_refused(
     site: harness.Server, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """What another site sends, and what is not there, is refused."""
+    """Requests of other sites and for missing files are refused."""
     assert request(site, method, path, **headers).status == status
 
 

@@ -77,7 +77,7 @@ def test_missing_server_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_server_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every server has to be there a missing one is a failure."""
+    """If every server is required, a missing one is a failure."""
     monkeypatch.setenv("REQUIRE_SERVERS", "1")
     with pytest.raises(pytest.fail.Exception, match="no-such-program"):
         harness.require("no-such-program", "apt-get install nothing")

@@ -1,4 +1,4 @@
-"""How the sources of all five are laid out and written, read from their syntax."""
+"""The layout and style of all five packages' sources, read from their syntax."""
 
 from __future__ import annotations
 

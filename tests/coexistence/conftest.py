@@ -1,4 +1,4 @@
-"""What the tests of every extension share."""
+"""Shared by the tests of every extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds beside every extension.
+"""The contract beside every extension.
 
 A module of this folder subclasses :class:`Coexists` for one extension, or for one way
 of using it, and adds tests of what that extension alone promises. All run in four
@@ -45,7 +45,7 @@ OF_A_HIT = {"Age", "Cache-Status", "Date", "X-Cache"}
 
 @dataclass(frozen=True)
 class Setup:
-    """Where ours are set up, and how flask-webcache answers."""
+    """The position of our extensions, and the mode of flask-webcache."""
 
     first: bool
     fast: bool
@@ -88,7 +88,7 @@ def decoded(response: Response) -> bytes:
 
 @dataclass
 class Failures:
-    """What was reported while a stream failed."""
+    """The reports while a stream failed."""
 
     signalled: list[BaseException]
     finished: list[BaseException | None]
@@ -153,7 +153,7 @@ class Coexists:
 
     @pytest.fixture
     def stack(self) -> Iterator[ExitStack]:
-        """What ends with the test."""
+        """Resources that end with the test."""
         with ExitStack() as stack:
             yield stack
 
@@ -247,7 +247,7 @@ class Coexists:
 
     @pytest.mark.cell("flask-store")
     def test_upload(self, client: FlaskClient) -> None:
-        """What a visitor uploaded comes back, and no browser runs it."""
+        """An upload is returned unchanged, and no browser runs it."""
         content = b"<script>alert(1)</script>" * 100
         url = self.upload(client, content)
         for _ in range(2):

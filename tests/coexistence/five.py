@@ -33,7 +33,7 @@ LONG = "x" * 4096
 
 
 class BrokenRowError(Exception):
-    """What the stream that fails fails with."""
+    """The error of the failing stream."""
 
 
 @dataclass
@@ -107,8 +107,8 @@ class Five:
         """Stream a table that fails in its middle."""
 
         def rows() -> Iterator[list[str]]:
-            yield [LONG]
-            yield [LONG]
+            # Rows are sent in blocks, and an error in the first one is a page.
+            yield from ([LONG] for _ in range(500))
             raise BrokenRowError("the database went away")
 
         return stream_csv(rows())

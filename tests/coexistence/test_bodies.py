@@ -121,7 +121,7 @@ class Languages(Coexists):
 
     @pytest.mark.cell("flask-webcache")
     def test_language_is_a_hit(self, client: FlaskClient) -> None:
-        """Who asks for the same language gets what was stored."""
+        """A request for the same language is a hit."""
         headers = {"Accept-Language": "de"}
         client.get("/greeting", headers=headers)
         assert is_hit(client.get("/greeting", headers=headers))

@@ -1,4 +1,4 @@
-"""What wraps the app or its pages: WhiteNoise, SocketIO, the toolbar, Flask-Caching."""
+"""Middleware and page wrappers: WhiteNoise, SocketIO, the toolbar, Flask-Caching."""
 
 from __future__ import annotations
 

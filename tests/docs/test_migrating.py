@@ -153,7 +153,7 @@ def check_setting(
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("row", list(rows()), ids=str)
 def test_row(row: Row, tmp_path: Path) -> None:
-    """What the last cell names is there, takes what it is given, and runs."""
+    """The names in the last cell exist, and its code runs."""
     first, *between, last = row.cells
     if between:
         (key,) = codes(first)

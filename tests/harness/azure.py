@@ -37,7 +37,7 @@ class AzureServer(Server):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What Flask-Store needs to use it."""
+        """The keys with which Flask-Store uses it."""
         return {
             "STORE_OBSTORE_URL": f"az://{CONTAINER}",
             "STORE_OBSTORE_OPTIONS": {

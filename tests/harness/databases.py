@@ -32,7 +32,7 @@ class RedisServer(Server):
 
 
 def answers_ping(server: Server) -> bool:
-    """Tell whether the server answers, which it does not while it loads."""
+    """Return whether the server answers; it does not while it loads."""
     try:
         with socket.create_connection(("127.0.0.1", server.port), 1) as connection:
             connection.sendall(b"PING\r\n")

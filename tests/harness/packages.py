@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True)
 class Package:
-    """What the contract needs to know of a package."""
+    """A package, as the contract needs to know it."""
 
     name: str
     extension: str
@@ -40,17 +40,17 @@ class Package:
 
     @property
     def prefix(self) -> str:
-        """What its configuration keys start with."""
+        """The prefix of its configuration keys."""
         return f"{self.key.upper()}_"
 
     @property
     def directory(self) -> Path:
-        """Where its distribution lives."""
+        """The directory of its distribution."""
         return ROOT / "packages" / self.name.replace("_", "-")
 
     @property
     def source(self) -> Path:
-        """Where its modules are."""
+        """The directory of its modules."""
         return self.directory / "src" / self.name
 
     @property

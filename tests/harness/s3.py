@@ -42,7 +42,7 @@ class S3Server(Server):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What Flask-Store needs to use it."""
+        """The keys with which Flask-Store uses it."""
         return {
             "STORE_S3_ENDPOINT_URL": self.url,
             "STORE_S3_BUCKET": self.bucket,
@@ -71,7 +71,7 @@ class S3Server(Server):
 
 
 def answers_http(server: Server) -> bool:
-    """Tell whether the server answers requests, which it does later than it listens."""
+    """Return whether the server answers requests; it listens some time before that."""
     try:
         with urllib.request.urlopen(server.url, timeout=5):
             return True

@@ -61,7 +61,7 @@ class FaultyServer:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What Flask-Store needs to use it, under a prefix of the test's own."""
+        """The keys with which Flask-Store uses it, under a prefix of the test's own."""
         return {
             **self.server.config,
             "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",

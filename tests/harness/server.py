@@ -106,7 +106,7 @@ class Server:
 
     @property
     def log_path(self) -> Path:
-        """Where standard output and error go."""
+        """The file of standard output and error."""
         return self.directory / "output.log"
 
     def log(self) -> str:
@@ -179,7 +179,7 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def listens(server: Server) -> bool:
-    """Tell whether something accepts connections on the server's port."""
+    """Return whether something accepts connections on the server's port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", server.port)) == 0

@@ -1,4 +1,4 @@
-"""What the tests of every server share."""
+"""Shared by the tests of every server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds on every server.
+"""The contract on every server.
 
 A class of ``test_servers.py`` subclasses :class:`Serves` for one server, or for one way
 of running it. The server is started once for all tests of the class.

@@ -44,7 +44,7 @@ runs = count(1)
 
 
 class BrokenRowError(Exception):
-    """What the stream that fails fails with."""
+    """The error of the failing stream."""
 
 
 @stream_finished.connect_via(app)
@@ -89,8 +89,8 @@ def broken() -> Response:
     """Stream a table that fails in its middle."""
 
     def rows() -> Iterator[list[str]]:
-        for _ in range(8):
-            yield [LONG]
+        # Rows are sent in blocks, and an error in the first one is a page.
+        yield from ([LONG] for _ in range(500))
         raise BrokenRowError(request.args["marker"])
 
     return stream_csv(rows())

@@ -1,4 +1,4 @@
-"""Which names files may have, and what becomes of the others."""
+"""Rules for file names: which are allowed, and how others are made safe."""
 
 from __future__ import annotations
 
