@@ -37,7 +37,6 @@ from ._state import given_role
 from ._state import state_in
 from .storage import Retrieval
 from .storage import Store
-from .validation import streamed
 
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class ResponseHandler(_Handler, Store):
         exchange: Exchange = kept.get(EXCHANGE) or _exchange(cache, asking)
         if cache.around:
             exchange.left = True
-            exchange.streamed = streamed(response, cache.config.max_body_bytes)
+            exchange.streamed = self.streamed(response, cache.config.max_body_bytes)
             if response.status_code == 304:
                 exchange.lines = response.headers.to_wsgi_list()
             return response

@@ -25,7 +25,6 @@ from ._rules.variants import selection
 from .config import Config
 from .validation import CONDITIONAL
 from .validation import Validation
-from .validation import streamed
 
 
 if TYPE_CHECKING:
@@ -181,7 +180,7 @@ class Store(Validation, Invalidation):
             # Said by a cache that the view asked.
             response.headers.remove("X-Cache")
         config, now = exchange.cache.config, time.time()
-        if streamed(response, config.max_body_bytes):
+        if self.streamed(response, config.max_body_bytes):
             return Refusal.STREAMED
         found = rules.policy(
             response.status_code,

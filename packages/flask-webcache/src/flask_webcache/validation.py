@@ -30,6 +30,19 @@ CONDITIONAL = frozenset(
 class Validation:
     """Makes entity tags and evaluates conditions on complete responses."""
 
+    def streamed(self, response: Response, limit: int) -> bool:
+        """Return whether a response is made while it is sent, or a file.
+
+        Flask's own errors and redirects come as iterators, but of one part whose length
+        is known.
+        """
+        if response.direct_passthrough:
+            return True
+        if not response.is_streamed:
+            return False
+        length: int | None = response.content_length
+        return response.status_code < 300 or length is None or length > limit
+
     def make_etag(self, body: bytes) -> str:
         """Return a strong entity tag for a body."""
         return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
@@ -94,17 +107,3 @@ class Validation:
         if part.content_type:
             response.headers["Content-Type"] = part.content_type
         return response
-
-
-def streamed(response: Response, limit: int) -> bool:
-    """Return whether a response is made while it is sent, or a file.
-
-    Flask's own errors and redirects come as iterators, but of one part whose length
-    is known.
-    """
-    if response.direct_passthrough:
-        return True
-    if not response.is_streamed:
-        return False
-    length: int | None = response.content_length
-    return response.status_code < 300 or length is None or length > limit
