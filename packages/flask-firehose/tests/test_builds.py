@@ -128,7 +128,7 @@ def test_shapes(data: dict[str, Any], name: str, entry: Entry) -> None:
 
 
 def test_legacy() -> None:
-    """What is for browsers without modules is no entry."""
+    """Files for browsers without modules are not entries."""
     assert "src/main-legacy.ts" not in parse(VITE, Path())
 
 

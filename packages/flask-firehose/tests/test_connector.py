@@ -79,7 +79,7 @@ def test_only_what_was_carried(make_app: MakeApp) -> None:
 
 
 def test_connections_are_not_tracked(make_app: MakeApp) -> None:
-    """What leaves nothing in a browser's cache is hinted at every time."""
+    """A hint that fills no cache is sent every time."""
     app = make_app("{{ preconnect('https://cdn.example') }}")
     client = app.test_client()
     for _ in range(2):
@@ -89,7 +89,7 @@ def test_connections_are_not_tracked(make_app: MakeApp) -> None:
 
 
 def test_prefetched_before(make_app: MakeApp) -> None:
-    """What was prefetched for the next page is still preloaded there."""
+    """A file that was prefetched for the next page is still preloaded there."""
     app = make_app("{{ preload('/a.css') }}")
     app.add_url_rule("/view", "view", lambda: prefetch("/a.css"))
     client = app.test_client()
@@ -206,7 +206,7 @@ def test_no_tracking(make_app: MakeApp) -> None:
     "value", ["public", "max-age=60", "Public, Max-Age=60", "s-maxage=9"]
 )
 def test_shared_response(make_app: MakeApp, value: str) -> None:
-    """What caches may keep for everyone is the same for everyone."""
+    """A page that shared caches may keep is the same for everyone."""
     app = make_app()
 
     @app.get("/view")
@@ -300,7 +300,7 @@ def test_broken(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     "connector", [5, object(), object], ids=["int", "object", "class"]
 )
 def test_no_connector(connector: Any) -> None:
-    """What is no connector is refused at start-up."""
+    """An object that is not a connector is refused at start-up."""
     with pytest.raises(TypeError, match=r"give it a method get_pushed\(\)"):
         Firehose(Flask(__name__), connector)
 

@@ -164,7 +164,7 @@ def test_declared_by_a_function(
 @pytest.mark.parametrize("public", [False, True])
 @pytest.mark.parametrize("by_method", [False, True])
 def test_declared_behind_a_login(app: Flask, public: bool, by_method: bool) -> None:
-    """Who is turned away learns nothing of a page, unless its hints are public."""
+    """A refused visitor learns nothing of a page, unless its hints are public."""
 
     @app.before_request
     def log_in() -> Any:

@@ -49,7 +49,7 @@ def test_bytes() -> None:
 
 
 def test_urls() -> None:
-    """What the browser has afterwards is what it fetches."""
+    """The browser has the files that it fetched."""
     origin = Link.make("https://cdn.example", rel="preconnect")
     selection = Selection.of([STYLE, SCRIPT, origin], max_bytes=999, max_links=9)
     assert selection.urls == {"/a.css", "/a.js"}

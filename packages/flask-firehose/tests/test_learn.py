@@ -95,7 +95,7 @@ def test_learned(visit: Visitor) -> None:
 
 
 def test_forgotten(visit: Visitor) -> None:
-    """What one page does not push is sent no more."""
+    """A link that one page does not push is no longer sent."""
     for _ in range(WINDOW):
         visit("/", "a.css a.js")
     visit("/", "a.css")
@@ -231,7 +231,7 @@ def test_made_up_hosts(visit: Visitor) -> None:
 
 
 def test_other_endpoint(app: Flask, visit: Visitor) -> None:
-    """What one endpoint's pages push says nothing of another's."""
+    """Nothing is learned from the pages of another endpoint."""
     app.add_url_rule("/other", "other", lambda: "other")
     for _ in range(WINDOW):
         visit("/", "a.css")
@@ -393,7 +393,7 @@ def test_declared_and_learned(app: Flask, visit: Visitor) -> None:
 
 
 def test_save_data(visit: Visitor) -> None:
-    """Who wants to save data is sent no guesses."""
+    """Clients that save data get no learned hints."""
     for _ in range(WINDOW):
         visit("/", "a.css")
     assert visit("/", "a.css", headers={"Save-Data": "on"}) == []
@@ -406,7 +406,7 @@ def some(number: int, **arguments: int) -> Visit:
 
 
 def test_a_thousand_hosts() -> None:
-    """What was learned of the app's own stays, and is told to no other."""
+    """Hints learned for the app's own hosts stay, and no other host gets them."""
     learned = Learned()
     links = {"a": Link.make("/static/a.css")}
     own = ("page", "", "example.com")

@@ -91,7 +91,7 @@ INFERRED = {
 
 @pytest.mark.parametrize(("url", "parameters"), INFERRED.values(), ids=INFERRED)
 def test_inferred(url: str, parameters: str) -> None:
-    """What the file's name tells needs no argument."""
+    """Attributes that follow from the file's name need no argument."""
     assert Link.make(url).value == f"<{url}>; {parameters}"
 
 

@@ -114,7 +114,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
 
 @pytest.mark.parametrize(("mistake", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_refused_at_start(mistake: Callable[[], object], message: str) -> None:
-    """What is wrong whatever the request is refused where it is written."""
+    """A mistake that no request could change is refused where it is written."""
     with pytest.raises(LinkError, match=f"^{message}"):
         mistake()
 
@@ -127,7 +127,7 @@ def test_lifetime(lifetime: Any) -> None:
 
 
 def test_pushed_mistakes(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    """What a request pushes costs it nothing; the log names the argument."""
+    """A wrong push never breaks a request; the log names the argument."""
 
     @app.get("/")
     def view() -> str:

@@ -167,7 +167,7 @@ class Incomparable(str):
 
 
 def test_odd_objects(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot even be compared is no reason to lose a page."""
+    """An argument that cannot be compared does not break a page."""
     app = make_app("{{ push('/a.css', media=odd) }}{{ push('/b.css') }}")
     app.jinja_env.globals["odd"] = Incomparable("print")
     client = app.test_client(use_cookies=False)
@@ -250,7 +250,7 @@ def test_carried(
 
 
 def test_other_types(make_app: MakeApp) -> None:
-    """Which types carry links is configured."""
+    """The types of responses with links are configurable."""
     app = make_app(FIREHOSE_MIMETYPES=["image/svg+xml"])
     app.add_url_rule(
         "/view", view_func=pushing(lambda: Response("", mimetype="image/svg+xml"))

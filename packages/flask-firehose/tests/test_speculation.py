@@ -108,7 +108,7 @@ OVERLAPS: dict[str, tuple[str, str, bool]] = {
     ("marked", "other", "expected"), OVERLAPS.values(), ids=OVERLAPS
 )
 def test_overlap(marked: str, other: str, expected: bool) -> None:
-    """What an unmarked view answers is excepted, and no more than that."""
+    """Only URLs of unmarked views are excluded."""
     app = Flask(__name__)
     app.config["FIREHOSE_SPECULATION"] = "eager"
     Firehose(app)
@@ -150,7 +150,7 @@ def test_off() -> None:
 
 
 def test_save_data() -> None:
-    """Who wants to save data gets no rules; pages are the same for everyone."""
+    """Clients that save data get no rules; pages are the same for everyone."""
     client = make_app().test_client()
     response = client.get("/speculation-rules.json", headers={"Save-Data": "on"})
     assert response.text == "{}"

@@ -61,7 +61,7 @@ class Case:
 
     @property
     def url(self) -> str:
-        """What a client asks for."""
+        """A client's request."""
         return f"/send?{quote(os.fsencode(self.name))}"
 
 
@@ -368,7 +368,7 @@ class Reply:
 
     @property
     def seen(self) -> dict[str, Any]:
-        """What a client may compare, less a boundary, which every server makes up."""
+        """The parts that clients may compare, without boundaries, which differ."""
         seen: dict[str, Any] = {it: self.headers.getlist(it) for it in COMPARED}
         seen |= {"status": self.status, "body": self.body}
         kind, _, boundary = self.headers.get("Content-Type", "").partition("boundary=")

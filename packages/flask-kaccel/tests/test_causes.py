@@ -1,4 +1,4 @@
-"""What a check makes of answers that few fronts give."""
+"""Causes that a check finds for unusual responses."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_slow(file: File) -> None:
 
 
 def test_content_of_an_object() -> None:
-    """What a store sends cannot be compared, and is taken as right."""
+    """A store's response cannot be compared, and is accepted."""
     assert answered(state(), wants(store="/_stores/key"), reply(body=b"any")) is None
 
 

@@ -103,7 +103,7 @@ def test_wrong_keep(make_app: MakeApp, name: str) -> None:
 
 
 def test_nginx_without_a_prefix(make_app: MakeApp) -> None:
-    """What Flask sends needs no block; a secret of a client's goes no further."""
+    """Files that Flask sends need no block; a client's secret is not passed on."""
     app, _ = make_app()
     assert nginx_locations(app) == ""
     assert 'X-Kaccel-Secret "";' in nginx_locations(app, "http://app")

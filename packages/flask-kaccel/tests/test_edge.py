@@ -119,7 +119,7 @@ def test_field_that_a_view_has_copied(
 
 
 def test_without_the_guard(make_app: MakeApp) -> None:
-    """Who writes internal fields by hand can keep them."""
+    """Internal headers written by hand can be kept."""
     app, _ = make_app(guard=False, **NGINX)
 
     @app.get("/own")

@@ -95,7 +95,7 @@ def test_internal_uri(make_app: MakeApp, leave: Any, name: str, uri: str) -> Non
 )  # fmt: skip
 @pytest.mark.parametrize("config", [NGINX, {}], ids=["nginx", "flask"])
 def test_what_is_not_sent(make_app: MakeApp, name: str, config: Any) -> None:
-    """What lies outside, by dots or by links, is as missing as what is not there."""
+    """A file outside, by dots or by links, is treated as missing."""
     app, kaccel = make_app(**config)
     with app.test_request_context():
         assert kaccel.send_from_directory(name) is None
@@ -294,7 +294,7 @@ def test_last_modified_of_a_call(make_app: MakeApp, leave: Any) -> None:
 def test_wrong_arguments(
     make_app: MakeApp, tree: Path, argument: str, value: Any
 ) -> None:
-    """What nginx would ignore is an error, with or without nginx."""
+    """A value that nginx would ignore is an error, with or without nginx."""
     for config in (NGINX, {}):
         app, kaccel = make_app(**config)
         with (
@@ -315,7 +315,7 @@ def test_wrong_arguments(
 def test_request_to_the_apps_own_address(
     make_app: MakeApp, host: str, own: bool
 ) -> None:
-    """Who asks the app itself gets the file from the app."""
+    """A request to the app itself gets the file from the app."""
     app, _ = make_app(KACCEL_HOST="127.0.0.1:8000", **NGINX)
     response = app.test_client().get("/send?a.txt", headers={"Host": host})
     assert bool(internal_headers(response)) is not own
@@ -497,7 +497,7 @@ def test_redirect_to_internal_locations(make_app: MakeApp, leave: Any) -> None:
 
 
 def test_redirect_without_nginx(make_app: MakeApp) -> None:
-    """Where nginx is not in front, the view has to do something else."""
+    """Without nginx in front, the view has to do something else."""
     app, kaccel = make_app(KACCEL_MAPPINGS={}, KACCEL_BACKEND="flask")
     with app.test_request_context():
         assert kaccel.redirect("/private/a.txt") is None

@@ -47,7 +47,7 @@ def test_link(make_app: MakeApp, leave: Any, config: Any, case: Any) -> None:
 
 
 def test_forged_links(make_app: MakeApp) -> None:
-    """What was changed, or signed by another key, opens nothing."""
+    """A changed token, or one signed with another key, is refused."""
     app, kaccel = make_app(SECRET_KEY="key")
     other_app, other = make_app(SECRET_KEY="other")
     with other_app.app_context():

@@ -1,4 +1,4 @@
-"""What files carry: rules, and where the local disk keeps it."""
+"""Attributes of files: their rules, and how the local disk keeps them."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def sidecars(root: Path) -> list[Path]:
 def test_impossible(
     provider: LocalStore, tmp_path: Path, given: Any, message: str
 ) -> None:
-    """What no header can hold is refused by its name, and nothing is stored."""
+    """A value that no header can hold is refused by name, and nothing is stored."""
     with pytest.raises(InvalidAttributeError, match=message) as caught:
         provider.save(io.BytesIO(b"x"), "a.txt", **given)
     (key,) = given
@@ -119,7 +119,7 @@ def test_misspelt_option(provider: LocalStore) -> None:
     "name", ["a.html", "a.svg", "a.xhtml", "a.js", "a", "a.txt.html"]
 )
 def test_never_shown(provider: LocalStore, name: str) -> None:
-    """What a browser could run is not shown, whoever asks for it."""
+    """A file that a browser could run is never displayed."""
     with pytest.raises(InvalidAttributeError, match="could run in a browser"):
         provider.save(io.BytesIO(b"x"), name, disposition="inline")
     loaded = Attributes.load(name, b'{"disposition": "inline"}')
@@ -476,7 +476,7 @@ def test_hook_once(tmp_path: Path, provider: LocalStore) -> None:
 
 @pytest.mark.parametrize("value", [5, "no.such.hook", "os.sep"])
 def test_unusable_hook(value: object) -> None:
-    """What cannot be called is refused at start-up."""
+    """A hook that is not callable is refused at start-up."""
     app = Flask(__name__)
     app.config["STORE_ACCEPT"] = value
     with pytest.raises(ConfigError, match=r"STORE_ACCEPT is .*a function of a file"):
@@ -496,7 +496,7 @@ def test_hook_by_name(tmp_path: Path) -> None:
 
 
 def test_served(tmp_path: Path) -> None:
-    """What a file carries is what the app's route sends."""
+    """The app's route sends a file's attributes."""
     app = Flask(__name__)
     app.config["STORE_PATH"] = str(tmp_path)
     store = Store(app)
@@ -561,7 +561,7 @@ def test_content_disposition(name: str | None, field: str) -> None:
 
 
 def test_foreign_object() -> None:
-    """What others have stored is read as far as it can be used."""
+    """Attributes stored by others are read as far as possible."""
     headers = {"Content-Type": "binary", "Content-Disposition": "attachment; x=\r\n"}
     found = from_headers("a.png", headers, {"Owner": "1", "flask-store": "mark"})
     record = {"disposition": "attachment"}

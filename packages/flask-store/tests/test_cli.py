@@ -40,7 +40,7 @@ def run(app: Flask, *arguments: str) -> Result:
 
 
 def test_put_and_ls(app: Flask, provider: BaseStore) -> None:
-    """What is put is listed."""
+    """A file that was put is listed."""
     Path("a.txt").write_text("content")
     Path("b.txt").write_text("")
     result = run(app, "put", "a.txt", "b.txt", "--to", "folder")

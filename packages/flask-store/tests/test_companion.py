@@ -59,7 +59,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 class Page:
-    """What Uppy does in a page, one request at a time."""
+    """The requests of Uppy in a page, one at a time."""
 
     def __init__(
         self, client: FlaskClient, filename: str = "ä.txt", **more: Any
@@ -218,7 +218,7 @@ def test_signature_ends(
 def test_hostile_creation(
     app: Flask, client: FlaskClient, body: Any, status: int, reason: str
 ) -> None:
-    """What cannot be kept is refused, and nothing is left."""
+    """A file that cannot be stored is refused, and nothing is left."""
     answer = client.post("/up/s3/multipart", json=body, headers=MINE)
     assert answer.status_code == status
     assert reason in answer.text

@@ -1,4 +1,4 @@
-"""What the configuration says, and what is wrong with it."""
+"""The configuration's values, and the errors of wrong ones."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_move_is_a_rename(provider: LocalStore, tmp_path: Path) -> None:
 def test_move_without_links(
     provider: LocalStore, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """Where files cannot be linked, they are copied and then deleted."""
+    """If files cannot be linked, they are copied and then deleted."""
     file = provider.save(io.BytesIO(b"content"), "a.png", metadata={"owner": "1"})
     link = os.link
 

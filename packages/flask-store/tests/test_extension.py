@@ -248,7 +248,7 @@ def test_custom_provider(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_base_store() -> None:
-    """What a provider has to implement raises, and says so."""
+    """Methods that a provider has to implement raise NotImplementedError."""
     store = BaseStore("folder")
     assert store.destination == "folder"
     assert store.register_route is False
@@ -321,7 +321,7 @@ def test_missing_dependency(
 
 
 def test_flask_wtf_and_friends_keep_their_upload(app: Flask) -> None:
-    """What comes back knows its name; the upload itself can be saved again."""
+    """The saved file knows its name; the upload itself can be saved again."""
     app.config["STORE_PROVIDER"] = MEMORY
     store = Store(app)
     upload = FileStorage(io.BytesIO(b"content"), "a.txt")

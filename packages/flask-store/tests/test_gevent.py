@@ -103,7 +103,7 @@ assert outer == inner != ident()
     ids=["lock", "finish", "blocks", "part", "nested"],
 )
 def test_hub(tmp_path: Path, script: str) -> None:
-    """Who waits for a lock lets its holder go on, and long loops let others run."""
+    """Waiting for a lock lets its holder run, and long loops let others run."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN + script, str(tmp_path)],
         capture_output=True, timeout=60, check=False, text=True,

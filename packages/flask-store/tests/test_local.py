@@ -66,7 +66,7 @@ def files_below(root: Path) -> list[Path]:
 
 @pytest.mark.usefixtures("named")
 def test_without_unnamed_files(provider: LocalStore) -> None:
-    """Where the system has no unnamed files, a hidden one does the same."""
+    """On systems without unnamed files, a hidden one is used."""
     saved = [provider.save(io.BytesIO(b"content"), "a.txt") for _ in range(2)]
     assert len({str(file) for file in saved}) == 2
     assert len(files_below(provider.root)) == 2
@@ -77,7 +77,7 @@ def test_without_unnamed_files(provider: LocalStore) -> None:
 def test_file_system_without_unnamed_files(
     provider: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the file system has none, the same."""
+    """The same on file systems without them."""
     real = os.open
 
     def refuse(path: str, flags: int, mode: int = 0o777) -> int:
@@ -130,7 +130,7 @@ def test_without_sendfile(
     monkeypatch: pytest.MonkeyPatch,
     failure: int,
 ) -> None:
-    """Where the kernel cannot copy between files, the bytes go through the process."""
+    """If the kernel cannot copy between files, the process copies the bytes."""
 
     def fail(*_: object) -> int:
         raise OSError(failure, "refused")
@@ -289,7 +289,7 @@ def test_one_wins_without_hard_links(provider: LocalStore) -> None:
 
 @pytest.mark.usefixtures("no_links")
 def test_link_refused(provider: LocalStore) -> None:
-    """What a rename fails with is told, and nothing is kept."""
+    """The error of a rename is reported, and nothing is kept."""
     provider.root.mkdir()
     with provider.spool("x") as spooled:
         spooled.write(b"x")
@@ -481,7 +481,7 @@ def test_read_only_folder() -> None:
 def test_no_permission_to_look(
     provider: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be seen is not said to be missing."""
+    """A file that cannot be seen is not reported as missing."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "refused")
@@ -665,7 +665,7 @@ def test_folder_behind_a_link(tmp_path: Path) -> None:
 
 
 def test_file_in_place_of_a_folder(provider: LocalStore) -> None:
-    """Where a name is a file's, no file can be below it."""
+    """Below the name of a file there can be no other file."""
     provider.save(io.BytesIO(b"x"), "x")
     for name in ("x/y", "x/y/z"):
         with pytest.raises(InvalidNameError, match="'x' is there already, and is no"):

@@ -1,4 +1,4 @@
-"""What becomes of the names that clients and applications choose."""
+"""Names that clients and applications choose, and how they are made safe."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStore:
     ("sent", "name"), TABLE, ids=[repr(it)[:30] for it, _ in TABLE]
 )
 def test_saved_names(provider: BaseStore, sent: str | None, name: str) -> None:
-    """What a client sends becomes a safe name, under which the file is found."""
+    """A client's name becomes a safe name, under which the file is found."""
     upload = FileStorage(io.BytesIO(b"x"))
     upload.filename = sent
     file = provider.save(upload)

@@ -102,7 +102,7 @@ def test_metadata_keys() -> None:
     ids=["number", "no scheme", "path", "no account", "unknown option"],
 )
 def test_configuration(keys: dict[str, Any], key: str, match: str) -> None:
-    """What obstore cannot use is refused at start-up, without a secret."""
+    """Options that obstore refuses fail at start-up, and show no secret."""
     with pytest.raises(ConfigError, match=match) as error:
         make(**{"STORE_OBSTORE_URL": "gs://b", **keys})
     assert error.value.key == key

@@ -1,4 +1,4 @@
-"""What the S3 stores know without asking S3."""
+"""The S3 stores without a server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_bucket_is_needed() -> None:
 
 @pytest.mark.parametrize("path", [None, "spool"])
 def test_spool_path_is_absolute(path: str | None) -> None:
-    """What waits must not depend on where the app was started."""
+    """The spool must not depend on the directory in which the app was started."""
     pytest.importorskip("gevent")
     with pytest.raises(ConfigError, match=r"STORE_SPOOL_PATH is .*absolute path"):
         s3.S3GeventStore(config=Config(s3_bucket="b", spool_path=path))
@@ -84,14 +84,14 @@ def test_client(config: dict[str, Any], checksum: str, signing: bool | None) -> 
 
 
 def test_boto3_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where boto3 has gone since the start, that is said too."""
+    """The error names boto3 if it was removed since the start."""
     monkeypatch.setitem(__import__("sys").modules, "botocore.config", None)
     with pytest.raises(ImportError, match=r"pip install 'flask-store\[s3\]'"):
         make_client(Config(s3_bucket="b"))
 
 
 def test_default_spool_path(tmp_path: Path) -> None:
-    """What waits is kept in the instance folder."""
+    """The spool is in the instance folder."""
     from flask import Flask
 
     app = Flask(__name__, instance_path=str(tmp_path))

@@ -1,4 +1,4 @@
-"""How stored files are sent to browsers."""
+"""Sending stored files to browsers."""
 
 from __future__ import annotations
 

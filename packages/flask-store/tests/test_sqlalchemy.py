@@ -197,7 +197,7 @@ def test_rollback(session: Session, provider: BaseStore) -> None:
 
 @pytest.mark.parametrize("explicit", [True, False], ids=["flush", "commit"])
 def test_integrity_error(session: Session, provider: BaseStore, explicit: bool) -> None:
-    """What the database refuses leaves no file."""
+    """A row that the database refuses leaves no file."""
     saved(session, name="a")
     session.add(User(name="a", picture=picture()))
     with pytest.raises(IntegrityError, match="UNIQUE"):
@@ -490,7 +490,7 @@ def test_sweep_command(session: Session, provider: BaseStore, engine: Engine) ->
     )
 
     class Extension:
-        """What Flask-SQLAlchemy leaves in an app."""
+        """The part of Flask-SQLAlchemy in an app."""
 
         session = staticmethod(lambda: Session(engine))
 
@@ -505,7 +505,7 @@ def test_sweep_command(session: Session, provider: BaseStore, engine: Engine) ->
 
 
 def test_sweep_needs_models() -> None:
-    """Where no model was imported, every file would be an orphan: it is refused."""
+    """Without an imported model every file would be an orphan: refused."""
     code = (
         "from sqlalchemy import create_engine\n"
         "from sqlalchemy.orm import Session\n"

@@ -128,7 +128,7 @@ def test_unknown_store(app: Flask) -> None:
     ],
 )
 def test_wrong_stores(app: Flask, tmp_path: Path, stores: Any, error: str) -> None:
-    """What is wrong is said at start-up, with its place in the mapping."""
+    """Mistakes are reported at start-up, with their place in the mapping."""
     for keys in (stores or {}).values():
         if keys and "PATH" in keys:
             keys["PATH"] = keys["PATH"].replace("{public}", str(tmp_path / "public"))
@@ -139,7 +139,7 @@ def test_wrong_stores(app: Flask, tmp_path: Path, stores: Any, error: str) -> No
 
 
 def test_keys_of_a_provider(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    """What a provider declares or sets counts as known, in every store."""
+    """Keys that a provider declares or sets are known, in every store."""
     app.config.update(
         STORE_PROVIDER=f"{__name__}.GcsStore",
         STORE_GCS_BUCKET="b",

@@ -263,7 +263,7 @@ def test_too_many_bytes(app: Flask, tus: Client) -> None:
 
 @pytest.mark.parametrize("path", ["0" * 32, "x", "0" * 31, "..%2f..%2fetc", "%00"])
 def test_unknown(tus: Client, path: str) -> None:
-    """What is no upload is not found, without an offset."""
+    """A URL of no upload is not found, and has no offset."""
     response = tus.send("HEAD", f"/uploads/{path}")
     assert response.status_code == 404
     assert "Upload-Offset" not in response.headers
@@ -389,7 +389,7 @@ def test_refusal_by_the_hook(tus: Client) -> None:
 
 
 def test_limit_of_size(make: Callable[..., Flask]) -> None:
-    """What is too large is refused before any of it comes."""
+    """An upload that is too large is refused before any byte arrives."""
     tus = Client(make(max_size=5).test_client())
     assert tus.send("POST", "/uploads", Upload_Length=6).status_code == 413
     url = tus.create(None, Upload_Defer_Length=1)

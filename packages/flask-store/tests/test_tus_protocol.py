@@ -1,4 +1,4 @@
-"""What tus requests say, without a server."""
+"""Parsing of tus requests, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How this package's tests run on their own, and on machines that are busy."""
+"""Settings for this package's tests on their own, and on busy machines."""
 
 import os
 from importlib.util import find_spec

@@ -185,7 +185,7 @@ def test_channel_without_events(broker: Broker) -> None:
 
 @pytest.mark.parametrize("how", ["now", "position", "foreign-position"])
 def test_history_that_a_client_may_have(broker: Broker, how: str) -> None:
-    """What came before the allowed position is a gap where there was something."""
+    """Events before the allowed position are a gap, if there were any."""
     first = publish(broker, "secret")[0]
     position = broker.position()
     assert position is not None
@@ -249,7 +249,7 @@ def test_history_is_bounded(make: Make) -> None:
 
 
 def test_no_history(make: Make) -> None:
-    """Where none is kept, all who listen get everything; a resume is a gap."""
+    """Without a history, all listeners get everything; a resume is a gap."""
     broker = make(history=0)
     with broker.subscribe(["news"]) as subscription:
         ids = publish(broker, *map(str, range(200)))
@@ -317,7 +317,7 @@ def test_closed_subscription(broker: Broker) -> None:
 
 
 def test_closed_by_another_thread(broker: Broker) -> None:
-    """Who waits is woken by the end."""
+    """The end of a channel wakes those who wait."""
     subscription = broker.subscribe(["news"])
     threading.Timer(0.05, subscription.close).start()
     assert subscription.receive(30) is None
@@ -456,7 +456,7 @@ def test_many_threads(broker: Broker) -> None:
 
 
 def test_numbers_of_another_epoch_are_no_order() -> None:
-    """Where a history began anew with lower numbers, all of it comes after a gap."""
+    """A history that restarted with lower numbers comes whole, after a gap."""
     entries = [entry_of(number, ServerSentEvent(str(number))) for number in (6, 7)]
     windows = [Window("b" * 8, 4, entries)]
     before, now = Position("a" * 8, 100), Position("b" * 8, 7)

@@ -93,7 +93,7 @@ def test_source_is_closed(take: int) -> None:
 
 
 def test_early_error_is_raised_early() -> None:
-    """What fails in the first chunk fails when the stream is made."""
+    """An error in the first chunk is raised when the stream is made."""
     source = Closing(1 / number for number in [0])
     with pytest.raises(ZeroDivisionError, match="division by zero"):
         Chunks(buffered(source), prime=True)

@@ -34,7 +34,7 @@ from flask_streaming import stream_with_context
 
 
 class Recorder:
-    """What happened, in order."""
+    """The events, in order."""
 
     def __init__(self, app: Flask) -> None:
         self.steps: list[Any] = []
@@ -74,13 +74,13 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def record(app: Flask) -> Recorder:
-    """What happens in the app."""
+    """The events in the app."""
     return Recorder(app)
 
 
 @pytest.fixture
 def ends(app: Flask) -> Iterator[list[dict[str, Any]]]:
-    """What ``stream_finished`` was sent with."""
+    """The arguments of ``stream_finished``."""
     found: list[dict[str, Any]] = []
 
     def add(sender: Flask, **values: Any) -> None:
@@ -207,7 +207,7 @@ def test_client_that_keeps_the_context(app: Flask, record: Recorder) -> None:
 
 
 def test_body_that_is_none(app: Flask, client: FlaskClient, record: Recorder) -> None:
-    """What cannot be iterated over is an error page, and the context ends."""
+    """An object that is not iterable gives an error page, and the context ends."""
 
     @app.get("/")
     def view() -> Response:
@@ -429,7 +429,7 @@ def test_failure_resets(
     connection: tuple[socket.socket, socket.socket],
     environ: dict[str, Any],
 ) -> None:
-    """Where a close is the end of the body, a failed one ends with a reset."""
+    """If a close ends the body, a failed stream ends with a reset."""
     app.testing = True
     server, peer = connection
     app.add_url_rule("/", "view", lambda: failing())
@@ -479,7 +479,7 @@ def test_client_that_left_without_a_reset(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where there is no reset, the server is told by an error it knows."""
+    """Without a reset, the server gets an error that it knows."""
     monkeypatch.setattr(delivery, "PROBE_SECONDS", 0)
     monkeypatch.setattr(wire, "reset", lambda environ: False)
     server, peer = connection
@@ -640,7 +640,7 @@ def test_events_end_before_their_context(
     wait: bool,
     duration: float | None,
 ) -> None:
-    """What a generator of events cleans up, it does while its context is there."""
+    """A generator of events cleans up within its context."""
 
     @app.get("/")
     def view() -> Response:
@@ -680,7 +680,7 @@ def test_events_end_before_their_context(
 def test_proxy_buffers_downloads_alone(
     app: Flask, client: FlaskClient, headers: dict[str, str], buffered: bool
 ) -> None:
-    """What is shown while it arrives is not held back, and a view has the last word."""
+    """Content shown while it arrives is not buffered, unless the view says so."""
 
     @app.get("/")
     def view() -> Response:

@@ -112,7 +112,7 @@ def test_archive(client: FlaskClient) -> None:
 
 
 def test_error_before_the_first_chunk(client: FlaskClient, closed: list[str]) -> None:
-    """What fails before the first chunk is an error page; the source is closed."""
+    """An error before the first chunk is an error page; the source is closed."""
     assert client.get("/csv?q=x&fail").status_code == 500
     assert client.get("/csv").status_code == 400
     assert closed == ["items"]
@@ -127,7 +127,7 @@ def test_client_that_leaves(client: FlaskClient, closed: list[str]) -> None:
 
 
 def test_gevent_is_refused() -> None:
-    """Where gevent patched the process, an async iterable is refused in the view."""
+    """In a process patched by gevent, an async iterable is refused in the view."""
     pytest.importorskip("gevent")
     code = """
 from gevent import monkey

@@ -74,7 +74,7 @@ def test_formats(
 def test_early_error(
     app: Flask, client: FlaskClient, make: Callable[..., Response], mimetype: str
 ) -> None:
-    """What fails before the first block is answered by the app's error handler."""
+    """An error before the first block goes to the app's error handler."""
     app.add_url_rule("/", "view", lambda: make(failing()))
     response = client.get("/")
     assert response.status_code == 503
@@ -183,7 +183,7 @@ def test_template_signals(app: Flask) -> None:
 
 
 def test_template_is_closed(app: Flask) -> None:
-    """What the template iterates over is closed with it."""
+    """The iterator of the template is closed with it."""
     closed = []
 
     def rows() -> Iterator[int]:

@@ -79,7 +79,7 @@ def test_round_trip(
     ids=["data", "empty", "no-data", "comment", "unicode", "surrogate"],
 )
 def test_encode(event: ServerSentEvent, expected: bytes) -> None:
-    """What is sent."""
+    """The event that is sent."""
     assert event.encode() == expected
 
 
@@ -94,7 +94,7 @@ def test_encode(event: ServerSentEvent, expected: bytes) -> None:
     ids=["event", "id", "nul", "retry"],
 )
 def test_nothing_breaks_out_of_its_line(values: Any, message: str) -> None:
-    """What a visitor wrote cannot forge another field."""
+    """Text of a visitor cannot forge another field."""
     with pytest.raises(ValueError, match=message):
         ServerSentEvent("x", **values)
 
@@ -228,7 +228,7 @@ def receive(pump: Pump) -> bytes | None:
 
 
 def test_source_error_is_raised_where_it_is_read() -> None:
-    """What comes before the error is read first."""
+    """Events before the error are read first."""
 
     def source() -> Iterator[str]:
         yield "a"

@@ -60,7 +60,7 @@ class Subclass(str):
     )
 )  # fmt: skip
 def test_same_as_the_writer(delimiter: str, rows: list[Any]) -> None:
-    """What is written by columns is what the standard library writes by rows."""
+    """Writing by columns gives the same as the standard library by rows."""
     expected = io.StringIO(newline="")
     csv.writer(expected, delimiter=delimiter).writerows(rows)
     assert text(rows, delimiter=delimiter) == expected.getvalue()
@@ -120,7 +120,7 @@ def test_formulas_are_escaped_on_request(sign: str) -> None:
 
 
 def test_formulas_of_other_types() -> None:
-    """What only becomes text when it is written is escaped; no number is."""
+    """Values that become text when written are escaped; numbers are not."""
     row = [PurePosixPath("=1+1"), Decimal("-1.5"), -1.5, None]
     assert text([row], escape_formulas=True) == "'=1+1,-1.5,-1.5,\r\n"
 

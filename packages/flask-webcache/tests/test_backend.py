@@ -451,7 +451,7 @@ def test_files_interface(tmp_path: Path) -> None:
 
 
 def test_files_least_recently_used(tmp_path: Path) -> None:
-    """What was used longest ago goes, whenever it would have expired."""
+    """The least recently used entry is evicted, whenever it would expire."""
     cache = Files(str(tmp_path), max_items=50)
     cache.set("used", b"1", 30)
     for number in range(400):

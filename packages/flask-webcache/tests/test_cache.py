@@ -102,7 +102,7 @@ def test_not_reused(origin: Origin, fields: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("status", [206, 304, 412, 416])
 def test_answers_to_conditions_are_not_stored(origin: Origin, status: int) -> None:
-    """What answers a range or a condition answers nothing else."""
+    """A response to a range or a condition answers no other request."""
     origin.says("max-age=60", "x", status)
     origin.get(Range="bytes=0-0")
     origin.says("max-age=60", "whole")
@@ -399,7 +399,7 @@ def test_foreign_304(origin: Origin, clock: Clock) -> None:
 
 
 def test_no_cache_is_validated_every_time(origin: Origin) -> None:
-    """What says no-cache is stored, and never used unasked."""
+    """A no-cache response is stored, and never used without validation."""
     origin.says("no-cache, max-age=60", "body", ETag='"a"')
     origin.get()
     origin.says("no-cache, max-age=60", b"", 304)
@@ -498,7 +498,7 @@ def test_invalidation(origin: Origin, method: str, status: int, gone: bool) -> N
 
 
 def test_invalidation_stays_at_home(origin: Origin) -> None:
-    """What another host's URL holds is not purged from here."""
+    """A URL of another host is not purged from here."""
     origin.says("max-age=60")
     origin.client.get("/", base_url="http://other.example")
     origin.says(None, "done", Location="http://other.example/")
@@ -552,7 +552,7 @@ def test_unsafe_precondition(origin: Origin, condition: dict[str, str]) -> None:
 def test_unsafe_precondition_unknown(
     origin: Origin, clock: Clock, said: str, status: int
 ) -> None:
-    """Where nothing current is stored, the view decides."""
+    """If nothing current is stored, the view decides."""
     assert origin.client.put("/", headers={"If-Match": '"x"'}).status_code == 200
     origin.says(said, "x", status, ETag='"a"')
     origin.get()
@@ -607,7 +607,7 @@ def test_request_no_store(origin: Origin) -> None:
 
 
 def test_requests_without_control(make_origin: type[Origin]) -> None:
-    """Where clients do not control the cache, what they say is ignored."""
+    """If clients do not control the cache, their directives are ignored."""
     origin = make_origin(request_controls_cache=False)
     origin.says("max-age=60")
     origin.get(Cache_Control="no-store")
@@ -645,7 +645,7 @@ def test_fields_that_are_not_stored(origin: Origin) -> None:
 
 
 def test_cache_status_of_others_stays(origin: Origin) -> None:
-    """What an upstream cache said comes first."""
+    """The entry of an upstream cache comes first."""
     origin.says("max-age=60", Cache_Status="upstream; hit", X_Cache="upstream")
     for said in ("fwd=uri-miss; stored", "hit; ttl=59"):
         headers = origin.get().headers
@@ -693,7 +693,7 @@ def test_empty_bodies(origin: Origin) -> None:
 
 
 def test_unsafe_precondition_of_what_is_stale(origin: Origin, clock: Clock) -> None:
-    """What is stale tells nothing about the current state."""
+    """A stale response proves nothing about the current state."""
     origin.says("max-age=1", ETag='"a"')
     origin.get()
     clock.move(5)
@@ -708,7 +708,7 @@ def test_stale_from_the_start(origin: Origin) -> None:
 
 
 def test_post_that_must_not_be_stored(origin: Origin) -> None:
-    """What POST returns is stored by the same rules."""
+    """A response to POST is stored by the same rules."""
     origin.says("max-age=60, no-store", Content_Location="/")
     assert origin.client.post("/").headers["Cache-Status"].endswith("fwd=method")
 

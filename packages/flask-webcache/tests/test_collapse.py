@@ -143,7 +143,7 @@ def test_view_slower_than_the_lock(make_origin: type[Origin], tmp_path: Path) ->
 
 
 def test_hand_over(origin: Origin, make_origin: type[Origin]) -> None:
-    """Where a view takes too long, one of those who wait runs it, too."""
+    """If a view takes too long, one of the waiting requests runs it, too."""
     url = origin.app.extensions["webcache"].config.url
     origin = make_origin(url=url, lock_seconds=1, wait_seconds=1.0)
     origin.says("max-age=60")
@@ -207,7 +207,7 @@ def test_lock_of_a_dead_process(make_origin: type[Origin], tmp_path: Path) -> No
     ids=str,
 )
 def test_who_does_not_wait(origin: Origin, fields: dict[str, str]) -> None:
-    """Who cannot use what another one gets does not wait for it."""
+    """A request that cannot use another's response does not wait for it."""
     slow(origin, "max-age=60")
     headers = {name.replace("-", "_"): value for name, value in fields.items()}
     crowd(origin, 3, **headers)
@@ -308,7 +308,7 @@ def test_what_ends_a_request(make_origin: type[Origin], fast: bool) -> None:
 
 
 def test_late_lead(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes the lead just after the page was stored does not make it again."""
+    """A leader chosen just after the page was stored does not make it again."""
     origin.says("max-age=60")
     leads: Leads = origin.app.extensions["webcache"].cache.leads
     take = leads.take

@@ -36,7 +36,7 @@ def run(origin: Origin, *arguments: str) -> Any:
     ids=str,
 )
 def test_purge(origin: Origin, arguments: list[str]) -> None:
-    """What is purged on the command line is gone for the app."""
+    """A page purged on the command line is gone for the app."""
     origin.says("max-age=60", Cache_Tag="news")
     origin.get()
     result = run(origin, "purge", *arguments)
@@ -74,7 +74,7 @@ def test_counters_are_flushed(origin: Origin, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_explain_stored(origin: Origin) -> None:
-    """What is stored is described."""
+    """A stored page is described."""
     origin.says("max-age=60", Cache_Tag="news")
     origin.get()
     lines = run(origin, "explain", "/").output.splitlines()

@@ -112,7 +112,7 @@ def test_misspelt_key() -> None:
 
 
 def test_secrets_are_hidden() -> None:
-    """What is printed of a configuration shows no password."""
+    """A printed configuration shows no password."""
     assert "secret" not in repr(Config(url="redis://me:secret@h/0"))
 
 

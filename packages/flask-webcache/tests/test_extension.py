@@ -28,7 +28,7 @@ def page() -> Response:
 
 
 def test_names() -> None:
-    """What the documentation names is there."""
+    """The names in the documentation exist."""
     from flask_webcache.handlers import RequestHandler as Handler
     from flask_webcache.storage import Config as StorageConfig
     from flask_webcache.storage import Retrieval
@@ -186,7 +186,7 @@ def test_fast_path_runs_no_hook() -> None:
 
 
 def test_fast_path_on_a_shared_backend(tmp_path: Any) -> None:
-    """What the fast path found in vain is not looked for again."""
+    """A miss of the fast path is not looked up again."""
     app = Flask(__name__)
     app.config["WEBCACHE_URL"] = f"file://{tmp_path}"
     WebCache(app, fast=True)

@@ -186,7 +186,7 @@ def may_reuse(
     elapsed: int,
     obstacle: str,
 ) -> bool:
-    """Tell from RFC 9111 alone whether a second request may be served the first's."""
+    """Return whether RFC 9111 lets a second request be served the first's."""
     if said.keys() & {"no-store", "private", "no-cache"}:
         return False
     if obstacle in ("cookie", "other"):

@@ -46,7 +46,7 @@ def test_interface(clock: Clock) -> None:
 
 @pytest.mark.parametrize("timeout", [5, timedelta(seconds=5)], ids=str)
 def test_expiry(clock: Clock, timeout: Any) -> None:
-    """What has expired is gone for every operation, and makes way for an add."""
+    """An expired entry is gone for every operation, and can be added again."""
     cache = MemoryCache()
     for name in "abcd":
         cache.set(name, b"1", timeout)
@@ -63,7 +63,7 @@ def test_expiry(clock: Clock, timeout: Any) -> None:
 
 
 def test_least_recently_used() -> None:
-    """What was used last stays; looking whether it is there is no use."""
+    """Recently used entries stay; a look whether one exists is no use of it."""
     cache = MemoryCache(max_items=3)
     for name in "abc":
         cache.set(name, b"1")

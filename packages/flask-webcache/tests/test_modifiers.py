@@ -119,13 +119,13 @@ def test_unknown_directive(name: str, match: str) -> None:
     ],
 )
 def test_mistakes(make: Any, match: str) -> None:
-    """What cannot be sent is refused where it is written."""
+    """A directive that cannot be sent is refused where it is written."""
     with pytest.raises(ValueError, match=match):
         make()
 
 
 def test_before_what_the_view_registers() -> None:
-    """What a view registers for its response sees how that may be cached."""
+    """Functions that a view registers for its response see its cache headers."""
     seen = []
 
     def view() -> str:

@@ -96,7 +96,7 @@ IDENTITIES = [
 def test_identities_are_not_stored(
     origin: Origin, what: Any, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What tells one visitor from all others forbids to store the page."""
+    """A page that reads what identifies a visitor is not stored."""
     answers = read(origin, what, **headers)
     assert [said for _, said in answers] == ["miss", "miss"]
     assert caplog.text.count("are not stored, such as that of /") <= 1
@@ -125,7 +125,7 @@ def test_public_is_for_everybody(origin: Origin) -> None:
 
 
 def test_unrecorded(origin: Origin) -> None:
-    """What is read for a log does not select."""
+    """Reads for a log do not select."""
 
     @origin.app.before_request
     def log() -> None:
@@ -215,7 +215,7 @@ def test_hooks_without_a_name(make_origin: type[Origin], fast: bool) -> None:
 
 
 def test_variables_of_the_app(origin: Origin) -> None:
-    """What the app itself put into the environment makes no difference."""
+    """Values that the app itself put into the environment make no difference."""
 
     @origin.app.before_request
     def begin() -> None:
@@ -229,7 +229,7 @@ def test_variables_of_the_app(origin: Origin) -> None:
 
 
 def test_variables_of_a_middleware(origin: Origin) -> None:
-    """What a middleware put there may be a login, and forbids to store the page."""
+    """A value put there by middleware may be a login: the page is not stored."""
     origin.answer = lambda: fresh(request.environ["beaker.session"])
     for user in ("alice", "bob"):
         answer = origin.client.get("/", environ_overrides={"beaker.session": user})
@@ -237,7 +237,7 @@ def test_variables_of_a_middleware(origin: Origin) -> None:
 
 
 def test_variables_made_unseen(origin: Origin) -> None:
-    """What is made of reads that were not recorded forbids to store the page."""
+    """A page made from reads that were not recorded is not stored."""
 
     @origin.app.before_request
     def login() -> None:
@@ -327,7 +327,7 @@ def test_fields_of_one_visitor(origin: Origin) -> None:
 
 
 def test_negative_caching(make_origin: type[Origin], fast: bool) -> None:
-    """What abort() makes is stored if it says for how long."""
+    """A response of abort() is stored if it says for how long."""
     origin = make_origin(fast=fast)
 
     @origin.app.after_request

@@ -69,7 +69,7 @@ def test_purge_path_of_no_host(make: Make) -> None:
     "fields", [{"Cache-Tag": "news, x"}, {"Cache-Groups": '"news", "x";a'}], ids=str
 )
 def test_purge_tag(make: Make, clock: Clock, fields: dict[str, str]) -> None:
-    """What has the tag goes, on every URL."""
+    """Pages with the tag are purged, on every URL."""
     origin = make()
     origin.says("max-age=60", headers={**fields, "Vary": "Foo"})
     origin.get("/a")
@@ -127,7 +127,7 @@ def test_purge_all(make: Make, clock: Clock) -> None:
 def test_purge_in_another_process(
     make_origin: type[Origin], tmp_path: Path, clock: Clock
 ) -> None:
-    """What one process purges is gone for another that shares the backend."""
+    """A page that one process purges is gone for others on the same backend."""
     one, other = (make_origin(url=f"file://{tmp_path}") for _ in range(2))
     for origin in (one, other):
         origin.says("max-age=60", Cache_Tag="news")
@@ -143,7 +143,7 @@ def test_purge_in_another_process(
 
 @pytest.mark.parametrize("purge", ["purge", "purge_tag", "purge_all"])
 def test_purge_while_made(make: Make, clock: Clock, purge: str) -> None:
-    """What was begun before a purge is not stored after it."""
+    """A page that was begun before a purge is not stored after it."""
     origin = make()
     origin.says("max-age=60", "old", Cache_Tag="news")
     plan = origin.answer
@@ -165,7 +165,7 @@ def test_purge_while_made(make: Make, clock: Clock, purge: str) -> None:
 def test_many_hints(
     make_origin: type[Origin], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What a process knows of resources is bounded."""
+    """The number of resources that a process remembers is limited."""
     monkeypatch.setattr("flask_webcache._shared.HINTS", 2)
     origin = make_origin(url=f"file://{tmp_path}")
     origin.says("max-age=60", Vary="Foo")

@@ -1,4 +1,4 @@
-"""What must never be shared, poisoned, deceived or made to fail."""
+"""Attacks: pages must not be shared, poisoned, deceived or made to fail."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_session_of_another_kind() -> None:
 
 
 def test_cookies_are_not_shared(origin: Origin) -> None:
-    """What sets a cookie is not stored, unless told to."""
+    """A response that sets a cookie is not stored, unless configured."""
     origin.says("public, max-age=60", Set_Cookie="sid=first")
     assert origin.get().headers["Cache-Status"].endswith("detail=set-cookie")
     origin.says("public, max-age=60")
@@ -194,7 +194,7 @@ def test_unkeyed_fields(origin: Origin, name: str) -> None:
     ids=["length", "chunked"],
 )  # fmt: skip
 def test_content_of_get(origin: Origin, length: dict[str, Any]) -> None:
-    """What a view makes of a GET's content, which no key holds, answers nobody else."""
+    """A page made from the content of a GET is served to nobody else."""
     origin.answer = lambda: fresh(request.get_data(as_text=True))
     response = origin.client.get("/", data="evil", **length)
     assert response.headers["Cache-Status"].endswith("detail=content")
@@ -203,7 +203,7 @@ def test_content_of_get(origin: Origin, length: dict[str, Any]) -> None:
 
 
 def test_encoded_paths(origin: Origin) -> None:
-    """What is encoded in a path is no query and no slash."""
+    """Encoded characters in a path are not a query or a slash."""
     origin.answer = lambda: fresh(request.environ["REQUEST_URI"])
     for uri in ("/page%3Fq=1", "/page?q=1", "/a%2Fb", "/a/b", "/a%252Fb"):
         assert origin.get(uri).text == uri
@@ -240,7 +240,7 @@ def test_smuggled_ranges(origin: Origin) -> None:
 
 
 def test_streams_are_left_alone(origin: Origin, tmp_path: Path) -> None:
-    """What is streamed, and a file, goes by as it is."""
+    """Streams and files are passed on unchanged."""
     path = tmp_path / "file"
     path.write_text("file")
 

@@ -59,7 +59,7 @@ def test_keys_differ(one: dict[str, str], other: dict[str, str]) -> None:
     ],
 )
 def test_keys_same(one: dict[str, str], other: dict[str, str]) -> None:
-    """What is no part of the target is no part of its key."""
+    """Parts outside of the target are not in its key."""
     assert key("/", **one) == key("/", **other)
 
 

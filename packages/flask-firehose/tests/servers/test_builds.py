@@ -169,7 +169,7 @@ MANIFESTS = {
 
 @pytest.mark.parametrize("manifest", MANIFESTS.values(), ids=MANIFESTS)
 def test_every_file(project: Path, manifest: str) -> None:
-    """What the tags and the header name is there, each file once, none is missing."""
+    """Every file in the tags and the header exists, once, and none is missing."""
     client = make_app(project, manifest).test_client()
     response = client.get("/src/main.ts")
     tags = re.findall(r'(?:src|href)="([^"]+)"', response.text)

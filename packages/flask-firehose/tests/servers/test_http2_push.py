@@ -112,7 +112,7 @@ RELS = {
 
 @pytest.mark.parametrize(("rel", "count"), RELS.values(), ids=RELS)
 def test_rel(front: str, rel: str, count: int) -> None:
-    """What is preloaded is promised, the rest is for the browser."""
+    """Preloads are pushed; other links are left to the browser."""
     paths = ["/static/main.css"] * count
     assert promised(f"{front}/", u="/static/main.css", rel=rel) == (200, paths)
 

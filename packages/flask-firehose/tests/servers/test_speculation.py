@@ -1,4 +1,4 @@
-"""What Chromium fetches ahead, by the rules and without a click."""
+"""Prefetches of Chromium, by the rules and without a click."""
 
 from __future__ import annotations
 

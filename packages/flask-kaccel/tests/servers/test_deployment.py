@@ -1,4 +1,4 @@
-"""What nginx saves an app, and what an app may tell it."""
+"""The work that nginx takes over, and the headers with which apps control it."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def test_fields_are_the_apps(store: Store, fetch: Fetch) -> None:
 
 
 def test_without_nginx(store: Store, fetch: Fetch) -> None:
-    """Where nginx is not in front, the view sends the client to the store."""
+    """Without nginx in front, the view sends the client to the store."""
     reply = fetch(store.site.app.address, store.presigned("large"))
     assert reply.status == 302
     assert urlsplit(reply.headers["Location"]).path == f"/{store.bucket}/large"

@@ -1,4 +1,4 @@
-"""What the tests of uploads in the background share."""
+"""Shared by the tests of uploads in the background."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def provider(app: Flask) -> S3GeventStore:
 
 @pytest.fixture
 def ends(app: Flask) -> Iterator[list[tuple[str, Exception | None]]]:
-    """What the signals told: names, and errors or None."""
+    """The signals that were sent: names, and errors or None."""
     told: list[tuple[str, Exception | None]] = []
 
     def tell(_: Flask, file: object, error: Exception | None = None) -> None:

@@ -118,7 +118,7 @@ def test_nobody() -> None:
 
 
 def test_refusals(gunicorn: harness.Server) -> None:
-    """What is wrong with the URL, or with who asks, is told."""
+    """A wrong URL, or wrong credentials, are reported."""
     code, (line, *_) = check(f"{gunicorn.url}/elsewhere")
     assert (code, "404" in line) == (1, True)
     code, (line, *_) = check(f"{gunicorn.url}/private", "--header", "X-User: other")

@@ -146,7 +146,7 @@ def test_deleted_while_waiting(
     config: dict[str, Any],
     ends: list[Any],
 ) -> None:
-    """What is deleted while S3 is down never comes back."""
+    """A file that is deleted while S3 is down never comes back."""
     faulty.fault = lambda method, path: "drop"
     files = [provider.save(io.BytesIO(b"x"), "a.txt") for _ in range(6)]
     for file in files[:3]:
@@ -174,7 +174,7 @@ def test_deleted_while_it_is_sent(
     config: dict[str, Any],
     fault: str | None,
 ) -> None:
-    """What is deleted while S3 takes it is deleted there, too."""
+    """A file that is deleted while it is being sent is deleted in S3, too."""
     sent: list[str] = []
 
     def delete_first(method: str, path: str) -> str | None:
@@ -211,7 +211,7 @@ def test_configuration_errors(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What no time mends is told once, after one attempt."""
+    """A permanent error is reported once, after one attempt."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     app = Flask(__name__)
@@ -322,7 +322,7 @@ if sys.argv[2] == "killed":
 def test_left_by_another_process(
     faulty: harness.FaultyServer, app: Flask, config: dict[str, Any], how: str
 ) -> None:
-    """What another process leaves is sent by one that runs already."""
+    """Uploads that another process leaves are sent by a running one."""
     courier = provider_of(app).courier
     courier.start()
     until(lambda: courier._next_look, "it does not look")

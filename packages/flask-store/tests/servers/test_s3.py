@@ -145,7 +145,7 @@ def test_condition_of_large_files(faulty: harness.FaultyServer) -> None:
 def test_which_names_are_safe(
     config: dict[str, Any], dialect: Dialect, size: int, keeps: bool
 ) -> None:
-    """What is too large for one request is not safe where only those are."""
+    """A file too large for one request gets a unique name where parts are unsafe."""
     store = make(config)
     store.bucket._dialect = Future()
     store.bucket._dialect.set_result(dialect)
@@ -318,7 +318,7 @@ def test_first_save_while_down(faulty: harness.FaultyServer) -> None:
     ],
 )
 def test_refused(config: dict[str, Any], more: dict[str, Any], reason: str) -> None:
-    """What S3 refuses is told in its words."""
+    """An error of S3 is reported in its words."""
     store = make(config, STORE_S3_CONDITIONAL="always", **more)
     with pytest.raises(BackendError, match=reason) as caught:
         store.save(io.BytesIO(b"x"), "a.txt")
@@ -326,7 +326,7 @@ def test_refused(config: dict[str, Any], more: dict[str, Any], reason: str) -> N
 
 
 def test_looking_is_refused(faulty: harness.FaultyServer) -> None:
-    """What S3 does not let us see is not said to be missing."""
+    """A file that S3 does not let us see is not reported as missing."""
     store = make(faulty.config)
     faulty.fault = lambda method, path: 403
     for look in (store.exists, store.size, store.open):
@@ -337,7 +337,7 @@ def test_looking_is_refused(faulty: harness.FaultyServer) -> None:
 def test_signing_without_keys(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where boto3 finds no keys, that is said."""
+    """The error says that boto3 found no keys."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     store = make(config, STORE_S3_ACCESS_KEY=None, STORE_S3_SECRET_KEY=None)
@@ -605,7 +605,7 @@ def test_missing_bucket_that_is_made(
 
 
 def test_required_encryption(faulty: harness.FaultyServer) -> None:
-    """Where a policy asks for a header, the probe, saves and the check send it."""
+    """If a policy requires a header, the probe, saves and the check send it."""
     header = "x-amz-server-side-encryption"
     faulty.refuse = lambda method, path, headers: (
         (
@@ -638,7 +638,7 @@ def findings(store: S3Store, *, match: str) -> list[str]:
 
 
 def test_refused_acl(faulty: harness.FaultyServer) -> None:
-    """Where a bucket refuses ACLs, the check names the key to change."""
+    """If a bucket refuses ACLs, the check names the key to change."""
     faulty.refuse = lambda method, path, headers: (
         "x-amz-acl" in {name.lower() for name in headers}
     )
@@ -649,7 +649,7 @@ def test_refused_acl(faulty: harness.FaultyServer) -> None:
 
 
 def test_refused_parameters(faulty: harness.FaultyServer) -> None:
-    """Where a bucket refuses another header, the check says where to look."""
+    """If a bucket refuses another header, the check says where to look."""
     faulty.refuse = lambda method, path, headers: (
         "x-amz-storage-class" in {name.lower() for name in headers}
     )

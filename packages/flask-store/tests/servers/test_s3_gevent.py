@@ -98,7 +98,7 @@ def test_troubles_that_pass(
     ends: list[Any],
     fault: str | int,
 ) -> None:
-    """What may pass is tried again, always under one name."""
+    """Temporary errors are retried, always under one name."""
     faulty.first(fault, method="PUT")
     file = provider.save(io.BytesIO(b"content"), "a.txt")
     assert provider.wait(WAIT)
@@ -114,7 +114,7 @@ def test_refusal(
     ends: list[Any],
     app: Flask,
 ) -> None:
-    """What S3 refuses is told and kept, until an operator resumes."""
+    """Uploads that S3 refuses are reported and kept until an operator resumes."""
     faulty.fault = lambda method, path: 403
     file = provider.save(io.BytesIO(b"content"), "a.txt")
     assert provider.wait(WAIT)
@@ -205,7 +205,7 @@ def test_full_spool(provider: S3GeventStore, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_received_in_the_spool(provider: S3GeventStore, config: dict[str, Any]) -> None:
-    """What a request has received in the spool is linked, and can be saved again."""
+    """An upload received in the spool is linked, and can be saved again."""
     with provider.spool("a.txt") as spooled:
         assert isinstance(spooled, Spool)
         spooled.write(b"content")
@@ -251,7 +251,7 @@ def test_put_command(app: Flask, config: dict[str, Any], tmp_path: Path) -> None
 
 
 def test_without_fsync(config: dict[str, Any], faulty: harness.FaultyServer) -> None:
-    """Where a power cut may lose uploads, they are sent all the same."""
+    """Without fsync, uploads are sent all the same."""
     given = Config.from_mapping({**config, "STORE_FSYNC": False})
     provider = S3GeventStore(config=given)
     provider.save(io.BytesIO(b"content"), "a.txt")
@@ -343,7 +343,7 @@ def run_python(code: str, *arguments: str) -> None:
 def test_killed_process(
     faulty: harness.FaultyServer, app: Flask, config: dict[str, Any], ends: list[Any]
 ) -> None:
-    """What a killed process had acknowledged is sent at the next start, once."""
+    """Uploads that a killed process acknowledged are sent at the next start, once."""
     faulty.fault = lambda method, path: "drop"
     code = textwrap.dedent(
         """

@@ -104,7 +104,7 @@ def test_least_privilege(limit: Limit) -> None:
 
 
 def test_saving_alone(limit: Limit) -> None:
-    """Who may only write saves; the check names what reading needs."""
+    """A role that may only write can save; the check names what reading needs."""
     # Denied, as Ceph lets everybody read what is their own.
     more = {"STORE_S3_CONDITIONAL": "always"}
     store = make(limit("s3:PutObject", deny="s3:GetObject", **more))
@@ -116,7 +116,7 @@ def test_saving_alone(limit: Limit) -> None:
 
 
 def test_refused_acl(limit: Limit) -> None:
-    """Where a policy forbids an ACL, the check says which key to change."""
+    """If a policy forbids an ACL, the check names the key to change."""
     public = {"StringEquals": {"s3:x-amz-acl": "public-read"}}
     more = {"STORE_S3_ACL": "public-read", "STORE_S3_CONDITIONAL": "always"}
     config = limit(

@@ -32,7 +32,7 @@ def store(s3_session: harness.S3Server) -> S3Store:
 
 @pytest.fixture
 def place(store: S3Store) -> S3Place:
-    """Where its unfinished uploads wait."""
+    """The place of its unfinished uploads."""
     return S3Place(store)
 
 

@@ -75,12 +75,12 @@ def release_database(error: BaseException | None) -> None:
 
 @app.get("/connections")
 def connections() -> str:
-    """Tell how many connections are in use."""
+    """Return how many connections are in use."""
     return str(pool().checkedout())
 
 
 class BrokenError(Exception):
-    """What goes wrong in the middle."""
+    """The error in the middle of a stream."""
 
 
 def breaking(blocks: int, block: str) -> Iterator[Any]:
@@ -254,7 +254,7 @@ def publish() -> dict[str, list[str]]:
 
 @app.get("/counts")
 def get_counts() -> dict[str, int]:
-    """Tell what happened, and what is open now."""
+    """Return what happened, and what is open now."""
     return {
         **Counter(happened),
         "process": os.getpid(),

@@ -131,7 +131,7 @@ class Deployment:
 
     @property
     def acts(self) -> list[Callable[[], None]]:
-        """What may happen, in turn."""
+        """The faults, in turn."""
         return [
             self.restart_front, self.restore_snapshot, self.kill_worker,
             self.restart_redis, self.restart_workers, self.flush,
@@ -244,7 +244,7 @@ class FailingOver(Deployment):
 
     @property
     def acts(self) -> list[Callable[[], None]]:
-        """What may happen, in turn."""
+        """The faults, in turn."""
         return [
             self.restart_front, self.lose_at_failover, self.kill_worker,
             self.fail_over, self.restart_workers, self.flush,

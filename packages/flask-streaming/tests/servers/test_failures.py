@@ -121,7 +121,7 @@ def test_server_that_hides_failures(
     option: str,
     hidden: bool,
 ) -> None:
-    """Where a part looks like the whole, the log says so, once, before any failure."""
+    """If a part would look like the whole, a warning is logged once, beforehand."""
     with server(APP) as running:
         for _ in range(2):
             assert curl(f"{running.url}/whole", option).returncode == 0
@@ -160,7 +160,7 @@ def test_success_is_whole(servers: dict[str, harness.Server], way: str) -> None:
 
 @pytest.mark.parametrize("way", ["direct", "nginx"])
 def test_early_error_is_a_page(servers: dict[str, harness.Server], way: str) -> None:
-    """What fails before the first row has a status and a page of the app's."""
+    """An error before the first row has a status and the app's error page."""
     result = curl(f"{servers[way].url}/early", "--write-out", "%{http_code}")
     assert result.stdout.split(b"\n") == [b'{"error":"broken"}', b"503"]
 

@@ -97,7 +97,7 @@ def publish(broker: RedisBroker, text: str) -> str:
 
 @pytest.mark.parametrize("seen", [1, 2, 3], ids=["before", "at", "after"])
 def test_snapshot_is_restored(seen: int) -> None:
-    """What was published after the snapshot is lost, and told, whoever saw it."""
+    """Events published after the snapshot are lost, and reported to everyone."""
     with redis_with() as server:
         broker = broker_of(server)
         with broker.subscribe(["news"]) as listener:
@@ -119,7 +119,7 @@ def test_snapshot_is_restored(seen: int) -> None:
 
 
 def test_published_before_anybody_looks() -> None:
-    """What comes after a restored snapshot does not follow what came before it."""
+    """Events after a restored snapshot do not follow those before it."""
     with redis_with() as server:
         broker = broker_of(server)
         seen = publish(broker, "0")
@@ -135,7 +135,7 @@ def test_published_before_anybody_looks() -> None:
 
 
 def test_channel_ended_before_the_loss() -> None:
-    """Who asks for a channel that ended in a lost history is told, and can stop."""
+    """A client of a channel that ended in a lost history is told, and can stop."""
     with redis_with() as server:
         broker = broker_of(server)
         started = broker.publish("job", "0")
@@ -152,7 +152,7 @@ def test_channel_ended_before_the_loss() -> None:
 
 
 def test_listener_that_connects_anew_by_itself() -> None:
-    """What a client's own retries hide is fetched."""
+    """Events that a client's own retries hide are fetched."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -237,7 +237,7 @@ def test_hung_redis_holds_nobody_for_long() -> None:
 
 
 def test_lost_answer_is_not_published_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the answer is lost with the connection, the event is there once."""
+    """If the response is lost with the connection, the event is stored once."""
     import redis
 
     with redis_with() as server:

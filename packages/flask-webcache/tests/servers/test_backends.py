@@ -253,7 +253,7 @@ def test_redis_of_one_s_own(redis_url: str) -> None:
 
 
 def test_nothing_pickled(redis_url: str, make_origin: type[Origin]) -> None:
-    """What Redis holds is of our own format."""
+    """Entries in Redis have our own format."""
     import redis
 
     origin = make_origin(url=redis_url)

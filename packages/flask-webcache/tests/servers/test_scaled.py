@@ -144,7 +144,7 @@ def test_full_redis_reads_and_deletes() -> None:
 
 
 def test_item_too_large_for_memcached(memcached_url: str) -> None:
-    """What Memcached has no room for is not stored, which is no outage."""
+    """A page for which Memcached has no room is not stored; that is no outage."""
     cache: Any = connect(memcached_url)
     assert cache.set("large", bytes(2_000_000), 60) is False
     assert cache.set("small", b"1", 60) is True
