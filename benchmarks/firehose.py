@@ -90,7 +90,7 @@ def make_app(variant: str, count: int) -> Flask:
 
 
 def visitor(variant: str, count: int) -> Callable[[int], None]:
-    """Return what asks for the page a number of times."""
+    """Return a function that requests the page a number of times."""
     app = make_app(variant, count)
     environ = EnvironBuilder(path="/").get_environ()
     cookie = ""

@@ -232,7 +232,7 @@ def empty(folder: Path) -> None:
 
 
 def measure(way: str, server: harness.Server, folder: Path, bodies: Path) -> Any:
-    """Upload once; return the seconds and what the app told."""
+    """Upload once; return the seconds and the app's report."""
     raw = way == "ours-raw"
     body, kind = bodies / ("raw" if raw else "form"), (bodies / "kind").read_text()
     with urllib.request.urlopen(f"{server.url}/reset") as answer:

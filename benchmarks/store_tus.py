@@ -208,7 +208,7 @@ def half(site: harness.Server, url: str) -> Iterator[socket.socket]:
 
 
 def checks(site: harness.Server, folder: Path) -> Iterator[tuple[str, bool]]:
-    """Yield what users of such servers have asked for, and whether it holds."""
+    """Yield features that users have asked for, and whether each works."""
     length = {"Upload-Length": str(MIB)}
     url = ask(site, "POST", "/uploads", length).location
     with half(site, url):
@@ -258,7 +258,7 @@ def children(site: harness.Server) -> list[int]:
 
 
 def compare_checks() -> None:
-    """Hold the rival to what users of such servers ask for."""
+    """Compare the rival with the features that users ask for."""
     table: dict[str, list[str]] = {}
     for code in (KEEPING, RIVAL):
         with tempfile.TemporaryDirectory(dir="/var/tmp") as name:

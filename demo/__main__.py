@@ -22,7 +22,7 @@ examples:
 
 
 def main() -> None:
-    """Start what was asked for, print the address, and stop it all on Ctrl-C."""
+    """Start the chosen servers, print the address, and stop them all on Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="nox -s demo --",
         description="A small site for sharing files that shows what it does.",

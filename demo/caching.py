@@ -43,7 +43,7 @@ def made() -> Response:
 @caching.get("/cache/plain")
 @cache_control(s_maxage=30, max_age=0)
 def plain() -> Response:
-    """Fresh for 30 seconds here; browsers ask each time."""
+    """A page that is fresh for 30 seconds here; browsers revalidate each time."""
     return made()
 
 
@@ -68,7 +68,7 @@ def renewed() -> Response:
 @caching.get("/cache/personal")
 @cache_for(seconds=30)
 def personal() -> Response:
-    """Reads the session, so it is kept for nobody."""
+    """A page that reads the session, so it is not stored."""
     session["visits"] = session.get("visits", 0) + 1
     response = made()
     response.set_data(f"visit {session['visits']}\n")
@@ -78,7 +78,7 @@ def personal() -> Response:
 @caching.get("/cache/off")
 @cache_control(no_store=True)
 def off() -> Response:
-    """Made anew each time."""
+    """A page that is made each time."""
     return made()
 
 

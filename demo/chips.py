@@ -44,7 +44,7 @@ def chips(record: Record) -> list[Chip]:
 
 
 def sender(record: Record) -> Iterator[Chip]:
-    """Say who sent the bytes, and how many."""
+    """Return the sender of the bytes, and their number."""
     if record.received:
         yield Chip("store", f"Flask received {size(record.received)}")
     status = record.status[:3]
@@ -80,7 +80,7 @@ def cache(record: Record) -> Iterator[Chip]:
 
 
 def hints(record: Record) -> Iterator[Chip]:
-    """Say what the browser was told to fetch."""
+    """Return the files that the browser was told to fetch."""
     if record.hint:
         yield Chip("hint", f"103 after {milliseconds(record.hint[0])}")
     if links := record.field("Link"):
@@ -89,7 +89,7 @@ def hints(record: Record) -> Iterator[Chip]:
 
 
 def stations(record: Record) -> list[Chip]:
-    """Return who had the request in hand, in order."""
+    """Return the servers that handled the request, in order."""
     if "hit" in record.field("Cache-Status"):
         flask = Chip("cache", "the cache answered")
     elif record.front.get("file"):

@@ -89,7 +89,7 @@ def in_s3() -> bool:
 @files.get("/")
 @cache_control(s_maxage=60, max_age=0)
 def gallery() -> Response:
-    """Show the files; the cache keeps the page, browsers ask each time."""
+    """Show the files; the cache keeps the page, browsers revalidate each time."""
     entry = journal().last()
     page = store.Provider(FOLDER).page(limit=PAGE, after=request.args.get("after"))
     response = make_response(
@@ -217,7 +217,7 @@ def restore(undo: str, name: str) -> WerkzeugResponse:
 
 @files.get("/download/<name>")
 def download(name: str) -> WerkzeugResponse:
-    """Send a file as a download: by nginx where one stands in front."""
+    """Send a file as a download, through nginx if it is in front."""
     if in_s3():
         return redirect(found(name).url(LINK_SECONDS, download_name=name))
     return kaccel.send_from_directory_or_404(name, as_attachment=True)
@@ -225,7 +225,7 @@ def download(name: str) -> WerkzeugResponse:
 
 @files.post("/share/<name>")
 def share(name: str) -> str:
-    """Make a link that whoever has it can use for a minute."""
+    """Make a link that anybody can use for a minute."""
     file = found(name)
     if in_s3():
         link = file.url(LINK_SECONDS, download_name=name)

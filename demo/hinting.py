@@ -43,7 +43,7 @@ def page() -> str:
 
 @hinting.get("/hints/visit/<any(with, without):kind>")
 def visit(kind: str) -> WerkzeugResponse:
-    """Go to the slow page as a visitor who has none of its files."""
+    """Redirect to the slow page as a visitor without any of its files."""
     return redirect(url_for(f".{kind}_hints", visit=uuid4().hex[:8]))
 
 

@@ -35,7 +35,7 @@ def page() -> str:
 
 @activity.post("/log")
 def say() -> WerkzeugResponse:
-    """Say something to all who look on."""
+    """Send a message to all tabs."""
     text = " ".join(request.form.get("text", "").split())
     if not 0 < len(text) <= LONGEST:
         raise BadRequest(f"Write something, at most {LONGEST} characters.")

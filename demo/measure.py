@@ -42,7 +42,7 @@ def sample() -> WerkzeugResponse:
 
 @measure.post("/measure/slow-clients")
 def slow_clients() -> Response:
-    """Let clients that do not read ask for a large file, and count busy threads."""
+    """Let clients that do not read request a large file, and count busy threads."""
     host = request.host.partition(":")[0]
     front = int(request.environ.get("HTTP_HOST", ":80").rpartition(":")[2])
     upstream = current_app.config["DEMO_UPSTREAM"]

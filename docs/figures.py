@@ -41,7 +41,7 @@ def shown(command: str, output: str) -> str:
     if not re.search(r"^\|", printed, re.MULTILINE):
         printed = f"```text\n{printed}\n```"
     head = f"`{command}` on {today}: {versions}, {os.cpu_count()} cores."
-    return f"{head}\n\n{printed}\n"
+    return f"{head}\n\n{printed}\n\n"
 
 
 def run(name: str, page: Path) -> None:

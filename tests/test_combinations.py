@@ -160,7 +160,7 @@ def test_stream_is_not_cached(app: Flask) -> None:
 
 
 def test_live_stream_stays_unbuffered(app: Flask) -> None:
-    """A front is told to send events on as they come, also where it sends files."""
+    """The server in front does not buffer events, even if it also sends files."""
     app.add_url_rule("/events", "events", lambda: event_stream(["news"]))
     with app.test_client().get("/events") as response:
         assert response.headers["X-Accel-Buffering"] == "no"
@@ -297,7 +297,7 @@ def test_fast_cache_and_handed_over_files(tmp_path: Path, outside: bool) -> None
 def test_controlled_pages_are_stored(
     order: str, secret: str | None, tmp_path: Path
 ) -> None:
-    """What an extension notes of a page for itself does not forbid to store it."""
+    """Notes that an extension keeps about a page do not keep it from being stored."""
     app = Flask(__name__)
     app.config.update(KACCEL_BACKEND="nginx", KACCEL_SECRET=secret)
     app.config.update(KACCEL_REDIRECT_PATH="/internal/", KACCEL_FILES_PATH=tmp_path)

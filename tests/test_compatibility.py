@@ -41,7 +41,7 @@ def test_expected_round_trip() -> None:
 
 
 def test_reason_without_a_sentence() -> None:
-    """A failure that nobody has explained is refused."""
+    """A failure without an explanation is refused."""
     text = write_expected([Reason(UNEXPLAINED, "", frozenset({"a::one"}))])
     with pytest.raises(ValueError, match=r"\[unexplained\] has no sentence.*a::one"):
         read_expected(text)

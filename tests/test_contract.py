@@ -28,6 +28,7 @@ import flask_streaming
 from flask_webcache.modifiers import cache_control
 from flask_webcache.modifiers import cache_for
 from harness.packages import PACKAGES
+from harness.packages import ROOT
 from harness.packages import Package
 
 
@@ -269,7 +270,7 @@ def test_misspelt_keys(package: Package, app: Flask) -> None:
 def test_keys_of_others(
     package: Package, app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A key that resembles none is warned of once, or ignored where that is said."""
+    """A key that resembles none causes one warning, unless ``ignore_keys`` names it."""
     app.config[f"{package.prefix}QQQQQQQQ"] = "s3cret"
     package.create(app)
     (warning,) = [it for it in caplog.messages if "QQQQQQQQ" in it]
@@ -450,6 +451,17 @@ def test_pages(package: Package, page: str) -> None:
     if page == "errors":
         errors = [name for name in package.module.__all__ if name.endswith("Error")]
         assert [name for name in errors if name not in text] == []
+
+
+def test_performance(package: Package) -> None:
+    """The page has goals, and dated figures of benchmarks that exist."""
+    page = package.page("performance")
+    assert "## Goals" in page
+    found = re.findall(r"<!-- figures: (\S+).* -->\n((?s:.*?))<!-- end of", page)
+    assert found
+    for benchmark, figures in found:
+        assert (ROOT / "benchmarks" / f"{benchmark}.py").exists()
+        assert not figures or re.search(r"` on 20\d\d-\d\d-\d\d: Python", figures)
 
 
 def test_metadata(package: Package) -> None:

@@ -183,7 +183,7 @@ def test_panel(scripted: Page, site: harness.Server) -> None:
 
 
 def test_panel_stops_and_clears(scripted: Page, site: harness.Server) -> None:
-    """Nothing is added while nobody follows; afterwards it is."""
+    """Nothing is added while the panel is stopped; afterwards it is."""
     scripted.goto(site.url)
     scripted.locator("#hood-list .record").first.wait_for()
     scripted.click("#hood-follow")
@@ -372,7 +372,7 @@ def test_errors_help(page: Page, site: harness.Server) -> None:
 
 
 def test_shared_link(page: Page, site: harness.Server) -> None:
-    """A link downloads its file for whoever has it, and is not shown in the panel."""
+    """A link downloads its file for anybody, and is not shown in the panel."""
     upload(page, site.url, "shown.txt")
     page.goto(f"{site.url}/file/shown.txt")
     page.click("text=Make a link")

@@ -47,7 +47,7 @@ def test_example(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("session", ["demo", "tests"])
 def test_commands(session: str) -> None:
-    """Each of the two commands stands alone in its block, and its session exists."""
+    """Each of the two commands is alone in its block, and its session exists."""
     command = (
         f"python3 -m venv .venv && .venv/bin/pip install -q nox uv && "
         f".venv/bin/nox -s {session}"

@@ -165,7 +165,7 @@ def test_errors_have_equal_sources() -> None:
 
 
 def defined(package: Package) -> set[str]:
-    """Return every name that a package gives to anything of its own."""
+    """Return every name that a package defines."""
     names: set[str] = set()
     for _, node in nodes(package):
         match node:

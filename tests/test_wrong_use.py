@@ -143,7 +143,7 @@ def test_decorator_above_the_route(
     ],
 )
 def test_command(app: Flask, arguments: list[str], words: str) -> None:
-    """A command that cannot do what it is asked says why, in a line, and exits."""
+    """A command that fails prints the reason on one line, and exits."""
     flask_webcache.WebCache(app)
     flask_kaccel.Kaccel(app)
     result = app.test_cli_runner().invoke(args=arguments)

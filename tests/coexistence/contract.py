@@ -198,7 +198,7 @@ class Coexists:
 
     @pytest.mark.cell("flask-webcache")
     def test_revalidation(self, client: FlaskClient) -> None:
-        """A client that has the page is told so, whoever answers."""
+        """A client that has the page gets a 304, from the view and from the cache."""
         client.get("/page")
         etag = client.get("/page").headers.get("ETag")
         if self.cacheable:
@@ -216,7 +216,7 @@ class Coexists:
 
     @pytest.mark.cell("flask-kaccel")
     def test_download(self, client: FlaskClient) -> None:
-        """A file comes whole, in part, and not at all to who has it."""
+        """A file is sent whole, in part, and not to a client that has it."""
         wants = {"Accept-Encoding": "gzip"}
         with client.get("/download", headers=wants) as whole:
             assert decoded(whole) == FILE
@@ -233,7 +233,7 @@ class Coexists:
 
     @pytest.mark.cell("flask-kaccel")
     def test_handover(self, client: FlaskClient) -> None:
-        """The server in front is told of the file, and nobody else is."""
+        """Only the server in front learns the file's path."""
         headers = {"X-Kaccel-Secret": SECRET, "Accept-Encoding": "gzip"}
         for _ in range(2):
             with client.get("/download", headers=headers) as handed:
@@ -296,7 +296,7 @@ class Coexists:
     def test_left_stream(
         self, app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A stream whose client leaves ends then, and is no failure."""
+        """A stream ends when its client leaves, and that is not a failure."""
         with recorded(app, caplog) as reports:
             answer = client.get("/rows.csv")
             assert next(answer.iter_encoded())

@@ -83,7 +83,7 @@ class TestCompress(Coexists):
 
 
 class Languages(Coexists):
-    """A page in German for who asks for it, and in English for all others."""
+    """A page in German for clients that accept it, and in English for all others."""
 
     vary: bool
 

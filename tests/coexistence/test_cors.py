@@ -1,4 +1,4 @@
-"""Flask-CORS with a list of origins: each one is told of itself alone."""
+"""Flask-CORS with a list of origins: each response names only its own origin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TestCORS(Coexists):
         CORS(app, origins=list(ORIGINS), expose_headers=["X-Total"])
 
     def allowed(self, client: FlaskClient, origin: str | None) -> list[str]:
-        """Return whom the page allows, as told to an origin."""
+        """Return the origin that the page allows, for a request of an origin."""
         headers = {} if origin is None else {"Origin": origin}
         answer = client.get("/page", headers=headers)
         assert answer.status_code == 200
@@ -42,7 +42,7 @@ class TestCORS(Coexists):
 
     @pytest.mark.cell("flask-webcache")
     def test_stranger_first(self, client: FlaskClient) -> None:
-        """An origin on the list is allowed where a stranger asked first."""
+        """An origin on the list is allowed even if a stranger came first."""
         self.allowed(client, None)
         self.allowed(client, "https://evil.example")
         for origin in ORIGINS * 2:

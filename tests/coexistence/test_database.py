@@ -59,7 +59,7 @@ class Database(Coexists):
             database.session.commit()
 
     def texts(self) -> Iterator[tuple[str]]:
-        """Read the notes as they are asked for."""
+        """Read the notes while they are streamed."""
         query = self.database.select(self.note.text)
         yield from self.database.session.execute(query).yield_per(2)
 

@@ -79,7 +79,7 @@ class JWT(Coexists):
     @pytest.mark.cell("flask-webcache")
     @pytest.mark.parametrize("path", PATHS)
     def test_users_apart(self, app: Flask, path: str) -> None:
-        """Each user gets their own page, and who has no token gets none."""
+        """Each user gets their own page; without a token there is none."""
         for _ in range(2):
             for name in ("alice", "bob"):
                 answer = self.visit(app, name, path)
@@ -89,7 +89,7 @@ class JWT(Coexists):
     @pytest.mark.cell("flask-webcache")
     @pytest.mark.parametrize("path", PATHS)
     def test_revalidation_apart(self, app: Flask, path: str) -> None:
-        """A validator of one user's page brings nobody else's body."""
+        """With the validator of one user's page, no other user's page is sent."""
         validators = {"If-None-Match": '"row-1"'}
         self.visit(app, "alice", path)
         for _ in range(2):

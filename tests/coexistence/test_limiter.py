@@ -57,7 +57,7 @@ class TestLimiter(Coexists):
 
     @pytest.mark.cell("flask-webcache")
     def test_own_count(self, app: Flask) -> None:
-        """No visitor is told how much of another one's limit is left."""
+        """No visitor sees how much of another one's limit is left."""
         for _ in range(50):
             self.visit(app, "10.0.0.1", "/other")
         self.visit(app, "10.0.0.1", "/page")

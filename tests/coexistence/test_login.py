@@ -96,7 +96,7 @@ class TestLogin(Coexists):
 
     @pytest.mark.cell("flask-webcache")
     def test_members_only(self, app: Flask) -> None:
-        """A page behind a login is never given to who has none, or another one."""
+        """A page behind a login is never sent to anybody else."""
         alice, bob = self.member(app, "alice"), self.member(app, "bob")
         for _ in range(2):
             assert alice.get("/account").text == "the account of alice"

@@ -64,7 +64,7 @@ class TestSocketIO(Coexists):
 
     @pytest.mark.cell("flask-streaming")
     def test_messages(self, app: Flask) -> None:
-        """A client asks and is answered."""
+        """A client sends a message and gets a reply."""
         client = self.socketio.test_client(app)
         assert client.emit("question", "why", callback=True) == "answer to why"
         client.disconnect()

@@ -112,7 +112,7 @@ class TestPrometheus(Coexists):
 
     @pytest.mark.cell("flask-webcache")
     def test_metrics_are_fresh(self, client: FlaskClient) -> None:
-        """The page of the metrics is made anew each time."""
+        """The page of the metrics is made each time."""
         first = client.get("/metrics").text
         client.get("/page")
         second = client.get("/metrics")

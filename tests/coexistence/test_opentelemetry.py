@@ -1,4 +1,4 @@
-"""OpenTelemetry: one span for each request, whoever answers it."""
+"""OpenTelemetry: one span for each request, hit or miss."""
 
 from __future__ import annotations
 

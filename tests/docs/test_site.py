@@ -49,7 +49,7 @@ def violations(tab: Page, options: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_page(tab: Page, path: str) -> None:
-    """It is accessible, light and dark, fits a phone, and asks no other host."""
+    """It is accessible, light and dark, fits a phone, and uses no other host."""
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.set_viewport_size({"width": DESK, "height": 900})

@@ -67,7 +67,7 @@ class CacheTest:
 
 @contextlib.contextmanager
 def cache_tests_origin() -> Iterator[Server]:
-    """Run the suite's origin, which a cache to be tested has to stand in front of."""
+    """Run the suite's origin server, which the cache under test is put in front of."""
     node = require("node", "apt-get install nodejs npm")
     port = free_port()
     with temporary_directory("cache-tests") as directory:

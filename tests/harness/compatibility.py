@@ -268,7 +268,7 @@ def pytest_collection_modifyitems(
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the page where it is asked for."""
+    """Write the page if the option asks for it."""
     path: Path | None = session.config.getoption("--compatibility")
     if path is not None:
         reasons = read_expected(EXPECTED.read_text())

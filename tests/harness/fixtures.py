@@ -71,6 +71,6 @@ def ceph_session() -> Iterator[harness.S3Server]:
 
 @pytest.fixture
 def faulty(s3_session: harness.S3Server) -> Iterator[harness.FaultyServer]:
-    """The light S3 server behind a proxy that fails as it is told to."""
+    """The light S3 server behind a proxy that fails on demand."""
     with harness.faulty_server(s3_session) as server:
         yield server

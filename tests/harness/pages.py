@@ -88,7 +88,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 @dataclass
 class Reader:
-    """Somebody who follows a page word for word."""
+    """A reader who follows a page word for word."""
 
     page: Path
     home: Path

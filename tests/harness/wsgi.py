@@ -176,7 +176,7 @@ def granian(
 def hypercorn(
     app: Path, *options: str, environ: Mapping[str, str] | None = None
 ) -> AbstractContextManager[Server]:
-    """Run hypercorn, which tells by itself that the app is a WSGI one.
+    """Run hypercorn, which detects that the app is a WSGI app.
 
     :param app: the file that defines ``app``.
     """

@@ -81,7 +81,7 @@ def ask(
 
 @contextmanager
 def connected(site: Site, path: str, **headers: str) -> Iterator[socket.socket]:
-    """Send a request over a connection of one's own."""
+    """Send a request over a new connection."""
     lines = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in headers.items())
     address = ("127.0.0.1", site.server.port)
     with socket.create_connection(address, SECONDS) as client:
@@ -177,7 +177,7 @@ class Serves:
 
     @pytest.mark.cell("flask-kaccel")
     def test_download(self, site: Site) -> None:
-        """A file comes whole, in part, and not at all to who has it."""
+        """A file is sent whole, in part, and not to a client that has it."""
         status, headers, body = ask(site, "/download")
         assert (status, body) == (200, FILE)
         status, part, body = ask(site, "/download", Range="bytes=1000-200999")
@@ -263,7 +263,7 @@ class Serves:
     @pytest.mark.cell("flask-streaming")
     @pytest.mark.parametrize("version", ["1.1", "1.0"])
     def test_failure_shows(self, site: Site, version: str) -> None:
-        """No client takes a stream that failed for a whole one."""
+        """No client mistakes a failed stream for a complete one."""
         harness.require("curl", "apt-get install curl")
         option = f"--http{version}"
         assert curl(site, "/rows.csv", option) == 0
@@ -286,7 +286,7 @@ class Replaces(Serves):
 
     @pytest.mark.cell("flask-streaming")
     def test_workers_are_replaced(self, site: Site) -> None:
-        """Nobody waits for a worker that is being replaced while streams are open."""
+        """No request waits for a worker that is replaced while streams are open."""
         with closing_all(site, 4):
             for _ in range(100):
                 # Less than gunicorn waits for streams, more than a slow machine needs.

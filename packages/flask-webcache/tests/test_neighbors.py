@@ -463,7 +463,7 @@ class Login:
 @pytest.mark.parametrize("copies", [False, True], ids=["same", "copied"])
 @pytest.mark.parametrize("says", ["max-age=60", "public, max-age=60"])
 def test_identity_by_a_middleware_within(copies: bool, says: str) -> None:
-    """What a middleware inside of the cache says of a visitor selects nothing."""
+    """Values about a visitor from middleware inside of the cache select nothing."""
     app = Flask(__name__)
     app.wsgi_app = Login(app.wsgi_app, copies=copies)  # type: ignore[method-assign,assignment]
     WebCache(app, config=Config(), fast=True)
