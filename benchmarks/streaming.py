@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from _process import cpu
 from flask import Flask
 from flask import Response
 from flask import render_template_string
@@ -219,14 +220,6 @@ def raw_app(_: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     """Answer with blocks: what the server itself can do."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return (BLOCK for _ in range(8192))
-
-
-def cpu(process: int) -> float:
-    """Return the time that a process and its children have run, in seconds."""
-    tasks = [*Path(f"/proc/{process}/task").iterdir()]
-    own = sum(int((it / "schedstat").read_text().split()[0]) for it in tasks) / 1e9
-    children = " ".join([(it / "children").read_text() for it in tasks])
-    return own + sum(map(cpu, map(int, children.split())))
 
 
 def curl(server: Server, path: str, times: int) -> tuple[float, float, float]:

@@ -68,6 +68,7 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import NamedTuple
 from typing import Protocol
 from typing import Self
 from weakref import WeakSet
@@ -91,22 +92,6 @@ SLACK = 64
 def position_block(position: Position, retry: int | None = None) -> bytes:
     """Return the block that tells a client where it stands."""
     return ServerSentEvent("", "position", str(position), retry).encode()
-
-
-def joined(entries: Sequence[Entry]) -> bytes:
-    """Return entries as one block. Most clients are sent the same ones."""
-    first, last = entries[0], entries[-1]
-    known = _joined.get("last")
-    if known is not None:
-        its_first, its_last, count, block = known
-        if its_first is first and its_last is last and count == len(entries):
-            return block
-    block = b"".join([entry.frame for entry in entries])
-    _joined["last"] = first, last, len(entries), block
-    return block
-
-
-_joined: dict[str, tuple[Entry, Entry, int, bytes]] = {}
 
 
 class Gate:
@@ -133,14 +118,28 @@ class Gate:
         return self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
 
+class Step(NamedTuple):
+    """A block of entries, and where a client stands after it.
+
+    :param more: whether there may be another one.
+    """
+
+    block: bytes
+    after: Position | None
+    more: bool
+
+
 class Channel:
     """A channel that somebody in this process listens to, or that has a history."""
 
-    __slots__ = ("__weakref__", "name", "subscribers", "used", "window")
+    __slots__ = ("__weakref__", "name", "steps", "subscribers", "used", "window")
 
     def __init__(self, name: str, window: Window, used: float = 0.0) -> None:
         self.name: str = name
         self.window: Window = window
+        #: What those who listen to this channel alone are sent at a broker's position,
+        #: by where they stand: most stand at the same place.
+        self.steps: tuple[Position | None, dict[Position, Step]] = None, {}
         # Weak: a view may fail between subscribing and answering.
         self.subscribers: WeakSet[Subscription] = WeakSet()
         self.used: float = used
@@ -243,12 +242,29 @@ class Subscription:
 
     def next_block(self) -> bytes | None:
         """Return what is to be sent, nothing, or None at the end."""
+        before, now = self._after, self._feed.now
+        ended = self._closed or self.over
+        if ended or before is None or self._pending or len(self.channels) > 1:
+            return self._own_block()
+        channel = self.channels[0]
+        known, steps = channel.steps
+        if known is not now:
+            steps = {}
+        elif step := steps.get(before):
+            block, self._after, self.more = step
+            return block
+        found = self._own_block()
+        # An end is for each to see, and so is another epoch.
+        if found and not self.over and before.epoch == now.epoch:
+            steps[before] = Step(found, self._after, self.more)
+            channel.steps = now, steps
+        return found
+
+    def _own_block(self) -> bytes | None:
         entries = self.take()
-        if not entries:
-            return None if entries is None else b""
-        if len(entries) == 1:
-            return entries[0].frame
-        return joined(entries)
+        if entries is None:
+            return None
+        return b"".join([entry.frame for entry in entries])
 
     def renewed(self) -> bytes:
         """Return a block that brings the client's position up to date."""

@@ -149,8 +149,9 @@ def gone(numbers: Sequence[int]) -> list[int]:
     return [index for index, (_, _, events) in enumerate(answers) if events]
 
 
+@functools.lru_cache(maxsize=4)
 def chunk(block: bytes) -> bytes:
-    """Return a block as a chunk (RFC 9112, section 7.1)."""
+    """Return a block as a chunk (RFC 9112, section 7.1). Many get the same one."""
     return b"%X\r\n%b\r\n" % (len(block), block)
 
 
@@ -201,7 +202,8 @@ def _send() -> Any:
 
 def write(number: int, data: bytes) -> int:
     """Write what a socket takes without waiting and return how much that is."""
-    return max(0, int(_send()(number, data, len(data), DONTWAIT)))
+    written: int = _send()(number, data, len(data), DONTWAIT)
+    return written if written > 0 else 0
 
 
 def write_all(environ: Mapping[str, Any], data: bytes) -> None:
