@@ -11,6 +11,8 @@ from ._responses import stream_ndjson
 from ._responses import stream_with_context
 from ._responses import stream_zip
 from ._server import watch_worker
+from ._subscription import Subscription
+from ._templates import TemplateStream
 from ._templates import stream_template
 from ._templates import stream_template_string
 from ._watch import stream_finished
@@ -31,6 +33,8 @@ __all__ = [
     "SetupError",
     "Streaming",
     "StreamingError",
+    "Subscription",
+    "TemplateStream",
     "buffered",
     "client_disconnected",
     "event_stream",

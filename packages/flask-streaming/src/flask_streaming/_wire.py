@@ -203,7 +203,7 @@ def _send() -> Any:
 def write(number: int, data: bytes) -> int:
     """Write what a socket takes without waiting and return how much that is."""
     written: int = _send()(number, data, len(data), DONTWAIT)
-    return written if written > 0 else 0
+    return max(0, written)
 
 
 def write_all(environ: Mapping[str, Any], data: bytes) -> None:
