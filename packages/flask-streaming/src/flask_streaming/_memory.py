@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class MemoryBroker:
         self.now = Position(token_hex(4), 0, mark=True)
         self._forgotten = 0
         #: The channel that was used least recently comes first.
-        self._channels: dict[str, Channel] = {}
+        self._channels: OrderedDict[str, Channel] = OrderedDict()
         #: When the events of channels that have ended are dropped, and where they end.
         self._ended: deque[tuple[float, str, int]] = deque()
         self._numbers = count(1)
@@ -174,11 +175,12 @@ class MemoryBroker:
         """Return a channel as the one used last, and forget those long unused."""
         self._drop_ended()
         now = time.monotonic()
-        found = self._channels.pop(name, None)
+        found = self._channels.get(name)
         if found is None:
             found = Channel(name, Window(self.now.epoch, self._forgotten))
+            self._channels[name] = found
         found.used = now
-        self._channels[name] = found
+        self._channels.move_to_end(name)
         # At most one is made in each change, so forgetting one is enough.
         oldest = next(iter(self._channels.values()))
         if oldest.used < now - self._config.history_seconds:
