@@ -137,7 +137,7 @@ def test_foreign_keys(caplog: pytest.LogCaptureFixture) -> None:
     Config.from_mapping({"STORE_NAME": "Corner"}, ignore_keys=["STORE_NAME"])
     assert caplog.text == ""
     Config.from_mapping({"STORE_NAME": "Corner"})
-    assert "STORE_NAME is no key of this extension" in caplog.text
+    assert "STORE_NAME is not a key of this extension" in caplog.text
     assert "Corner" not in caplog.text
 
 

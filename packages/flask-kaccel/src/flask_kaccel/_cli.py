@@ -72,8 +72,8 @@ def config_command(
 ) -> None:
     """Print the configuration of the server in front, or of the app.
 
-    With a FRONT, print what that server needs. If there is nothing to print, nothing
-    is, and the exit status is 1. Without one, print the app's own keys.
+    With a FRONT, print what that server needs; if there is nothing to print, the exit
+    status is 1. Without one, print the app's own keys.
     """
     state = get_state()
     if front is None:

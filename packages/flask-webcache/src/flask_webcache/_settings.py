@@ -345,5 +345,5 @@ def _meet_unknown(name: str, prefix: str, known: Collection[str]) -> None:
         remedy = f"there is no such key; did you mean {prefix}{near[0]}?"
         raise ConfigError(name, "***", remedy)
     logger.warning(
-        "%s is no key of this extension; if it is yours, name it in ignore_keys", name
+        "%s is not a key of this extension; if it is yours, add it to ignore_keys", name
     )

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def refuse_twice(app: Flask, name: str, extension: str) -> None:
-    """Refuse an app on which the extension is set up, and what is no app.
+    """Refuse an app that has the extension already, and any other object.
 
     :param name: the key in ``app.extensions``.
     :param extension: the name of the class.
