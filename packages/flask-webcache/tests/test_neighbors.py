@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -15,6 +16,7 @@ from flask import g
 from flask import request
 from flask import stream_with_context
 from flask.signals import got_request_exception
+from werkzeug.local import LocalProxy
 
 from flask_webcache import Config
 from flask_webcache import WebCache
@@ -505,3 +507,32 @@ def test_middleware_that_asks_twice(copies: bool) -> None:
     for name in ("alice", "bob"):
         answer = client.get("/", headers={"X-User": name})
         assert [answer.text, answer.headers["X-Cache"]] == [name, "miss"]
+
+
+OBSERVER = """
+def around(app):
+    return lambda environ, start: app(environ, start)
+"""
+
+
+def test_observer_around_the_app() -> None:
+    """What Flask reads for a view counts, also where a library measures the app."""
+    app = Flask(__name__)
+    observer: dict[str, Any] = {"__name__": "opentelemetry.instrumentation"}
+    exec(OBSERVER, observer)
+    app.wsgi_app = observer["around"](app.wsgi_app)  # type: ignore[method-assign]
+    WebCache(app, config=Config())
+    headers = LocalProxy(lambda: request.headers)
+    # No module but those of Flask is between the view and the measuring library.
+    view = partial(methodcaller("get", "User-Agent"), headers)
+    app.add_url_rule("/", "view", view)
+
+    @app.after_request
+    def keep(response: Response) -> Response:
+        response.headers["Cache-Control"] = "max-age=60"
+        return response
+
+    client = app.test_client()
+    for agent in ("a", "b", "a"):
+        answer = client.get("/", headers={"User-Agent": agent})
+        assert [answer.text, answer.headers["X-Cache"]] == [agent, "miss"]

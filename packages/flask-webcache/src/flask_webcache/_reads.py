@@ -135,6 +135,9 @@ class Recorder:
         frame: Any = sys._getframe(2)
         while frame is not None:
             module: str = frame.f_globals.get("__name__", "")
+            if module == "flask.app" and frame.f_code.co_name == "wsgi_app":
+                # Flask itself, whoever has called it.
+                return False
             if module.partition(".")[0] not in _PLUMBING:
                 return observes(module, variable, self._ignored)
             frame = frame.f_back
