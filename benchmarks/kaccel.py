@@ -1,13 +1,15 @@
 """Measure downloads: through nginx by us, by Flask, by a peer, and by nginx alone.
 
-Usage: python benchmarks/kaccel.py [--quick | --instructions]
+Usage: python benchmarks/kaccel.py [--quick] [--instructions | --paired]
 
 1. One response in process, as a ratio to an empty response of the same framework:
    instructions, counted by callgrind.
 2. Throughput and the app's own processor time, by wrk, rounds interleaved.
 3. For how long a slow client keeps a worker busy.
 
-With --instructions, only the first, which no other load on the machine changes.
+With --instructions, only the first, which no other load on the machine changes. With
+--paired, only 100 MiB through us and from nginx alone: rounds that alternate, and the
+median of their ratios beside its bar.
 
 Compare within one run only.
 """
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 KIB, MIB = 1024, 1024 * 1024
 QUICK = "--quick" in sys.argv
+#: What 100 MiB through us reach of nginx alone, at least.
+BAR = 0.95
 FLASK = ("empty", "bare header", "ours", "ours, full path", "ours, Flask", "send_file")
 DJANGO = ("empty (Django)", "django-sendfile2")
 
@@ -236,9 +240,10 @@ def running(directory: Path, worker: str, **environ: str) -> Iterator[Site]:
             yield Site(app, nginx)
 
 
-def measure(site: Site, url: str, connections: int) -> tuple[float, float, float]:
+def measure(
+    site: Site, url: str, connections: int, seconds: int = 1 if QUICK else 3
+) -> tuple[float, float, float]:
     """Return requests and MiB per second, and the app's microseconds of each."""
-    seconds = 1 if QUICK else 3
     before = site.app_seconds()
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url],
@@ -291,6 +296,24 @@ def throughput(directory: Path) -> None:
             table(f"Throughput, {file}, {connections} connections", columns, rows)
 
 
+def paired(directory: Path) -> None:
+    """Compare 100 MiB through us with nginx alone, in pairs of rounds."""
+    ratios = []
+    with running(directory, "gthread") as site:
+        urls = [f"{site.nginx.url}/{path}/100m" for path in ("alone", "ours")]
+        for number in range(-1, 5 if QUICK else 41):
+            # Whoever comes first in a pair comes second in the next.
+            order = urls[:: 1 if number % 2 else -1]
+            sizes = {url: measure(site, url, 4, seconds=3)[1] for url in order}
+            if number >= 0:  # the first warms up
+                ratios.append(sizes[urls[1]] / sizes[urls[0]])
+    low, median, high = statistics.quantiles(ratios)
+    row = (f"{median:.3f}", f"{low:.3f} to {high:.3f}", str(len(ratios)),
+           f"{BAR} {'met' if median >= BAR else 'MISSED'}")  # fmt: skip
+    columns = ("ours : nginx alone", "half of the pairs", "pairs", "at least")
+    table("Throughput, 100 MiB, 4 connections", columns, [row])
+
+
 def download_slowly(port: int, path: str) -> None:
     """Read 100 MiB at about 50 MiB/s."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -331,6 +354,9 @@ def main() -> None:
         (files / "a.txt").write_bytes(b"x" * 100)
         (files / "10k").write_bytes(os.urandom(10 * KIB))
         (files / "100m").write_bytes(os.urandom(MIB) * 100)
+        if "--paired" in sys.argv:
+            paired(directory)
+            return
         one_response(files)
         if "--instructions" in sys.argv:
             return

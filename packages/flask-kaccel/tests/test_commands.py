@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -223,6 +224,19 @@ def test_check_of_a_site_without_nginx(make_app: MakeApp) -> None:
     assert "likely: the front does not add X-Kaccel-Secret" in result.output
     assert "note set SECRET_KEY or KACCEL_SECRET" not in result.output
     assert "Error: 1 of the checks failed" in result.stderr
+
+
+def test_check_for_a_script(make_app: MakeApp) -> None:
+    """Each finding is an object on a line of its own; errors are not among them."""
+    app, _ = make_app(**NGINX)
+    with serving(app) as url:
+        result = run(app, "check", "--json", f"{url}/send?a.txt")
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {one["level"] for one in found} == {"ok", "bad", "note"}
+    (bad,) = [one for one in found if one["level"] == "bad"]
+    assert bad.keys() == {"level", "what", "symptom", "cause"}
+    assert bad["what"] == "/send?a.txt is a file sent by the front"
+    assert result.exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ._assets import Assets
 from ._assets import bundle
 from ._assets import vite
 from ._connector import Connector
+from ._connector import PushTracker
 from ._extension import Firehose
 from ._hints import hints
 from ._hints import static
@@ -28,6 +30,7 @@ from .exceptions import SetupError
 
 
 __all__ = [
+    "Assets",
     "Config",
     "ConfigError",
     "Connector",
@@ -36,6 +39,7 @@ __all__ = [
     "Link",
     "LinkError",
     "ManifestError",
+    "PushTracker",
     "SetupError",
     "bundle",
     "dns_prefetch",

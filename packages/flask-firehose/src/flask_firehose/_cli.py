@@ -14,6 +14,7 @@ from ._hints import declared
 from ._hints import resolve
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import echo_json
 from ._setup import json_option
 from ._state import get_state
 
@@ -22,6 +23,7 @@ EXAMPLES = """\b
 Examples:
   flask firehose routes --visit /
   flask firehose check https://example.com/
+  flask firehose check --json https://example.com/ | jq -r .text
 """
 COLORS = {"ok": "green", "bad": "red"}
 
@@ -75,7 +77,8 @@ def _visit(app: Flask, path: str) -> None:
 @cli.command("check")
 @click.argument("url")
 @click.option("--insecure", is_flag=True, help="Accept any certificate.")
-def check_url(url: str, *, insecure: bool) -> None:
+@json_option
+def check_url(url: str, *, insecure: bool, as_json: bool) -> None:
     """Find out what a site's visitors get ahead of a page.
 
     Exits with 1 if something costs more than it gains.
@@ -83,6 +86,9 @@ def check_url(url: str, *, insecure: bool) -> None:
     failed = False
     for finding in check(url, insecure=insecure):
         failed = failed or finding.level == "bad"
+        if as_json:
+            echo_json(finding._asdict())
+            continue
         level = click.style(f"{finding.level:<4}", fg=COLORS.get(finding.level))
         click.echo(f"{level}  {finding.text}")
     if failed:

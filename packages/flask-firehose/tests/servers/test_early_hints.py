@@ -376,6 +376,9 @@ def test_check(site: Site) -> None:
         "note  answered by gunicorn",
     ):
         assert expected in result.output
+    result = runner.invoke(args=[*arguments, "--json"])
+    found = [json.loads(line) for line in result.output.splitlines()]
+    assert {"level": "ok", "text": "HTTP/2: browsers act on a 103"} in found
     result = runner.invoke(args=["firehose", "check", f"{site.app.url}/plain"])
     assert result.exit_code == 1
     assert "bad   HTTP/1.1: browsers ignore a 103" in result.output

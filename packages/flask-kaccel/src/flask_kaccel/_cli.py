@@ -13,10 +13,12 @@ from flask import current_app
 from werkzeug.urls import iri_to_uri
 
 from ._check import Check
+from ._check import Finding
 from ._fronts import FrontName
 from ._fronts import configuration
 from ._setup import Commands
 from ._setup import echo_config
+from ._setup import echo_json
 from ._setup import json_option
 from ._state import get_state
 from ._store import StoreOptions
@@ -26,6 +28,7 @@ EXAMPLES = """\b
 Examples:
   flask kaccel config nginx --upstream http://127.0.0.1:8000
   flask kaccel check https://example.com/download/a.txt
+  flask kaccel check --json --cookie session=… URL | jq -r .cause
 """
 cli = Commands(
     "kaccel", help="Hand file downloads to the server in front.", epilog=EXAMPLES
@@ -145,12 +148,14 @@ def _pairs(separator: str) -> Callable[..., dict[str, str]]:
 @click.option(
     "--seconds", default=10.0, show_default=True, help="The time for one request."
 )
+@json_option
 def check_command(
     urls: list[SplitResult],
     headers: dict[str, str],
     cookies: dict[str, str],
     keep: tuple[str, ...],
     seconds: float,
+    as_json: bool,
 ) -> None:
     """Check a running site, given the URL of a file of each mapping.
 
@@ -165,19 +170,35 @@ def check_command(
     problems = 0
     try:
         for finding in check.findings(urls):
-            problem = finding.problem
-            if problem is None:
-                click.echo(f"{click.style('ok', fg='green')}   {finding.what}")
-                continue
-            problems += 1
-            failed = click.style("FAIL", fg="red", bold=True)
-            click.echo(f"{failed} {finding.what}: {problem.symptom}")
-            if problem.cause:
-                click.echo(f"     likely: {problem.cause}")
+            problems += finding.problem is not None
+            (_echo_json if as_json else _echo)(finding)
     except (OSError, HTTPException, ValueError) as error:  # ValueError: no such host
         url = urls[0].geturl()
         raise click.ClickException(f"{url} does not answer: {error}") from error
     for note in check.notes:
-        click.echo(f"note {note}")
+        if as_json:
+            echo_json({"level": "note", "what": note})
+        else:
+            click.echo(f"note {note}")
     if problems:
         raise click.ClickException(f"{problems} of the checks failed")
+
+
+def _echo(finding: Finding) -> None:
+    problem = finding.problem
+    if problem is None:
+        click.echo(f"{click.style('ok', fg='green')}   {finding.what}")
+        return
+    failed = click.style("FAIL", fg="red", bold=True)
+    click.echo(f"{failed} {finding.what}: {problem.symptom}")
+    if problem.cause:
+        click.echo(f"     likely: {problem.cause}")
+
+
+def _echo_json(finding: Finding) -> None:
+    problem = finding.problem
+    if problem is None:
+        echo_json({"level": "ok", "what": finding.what})
+        return
+    why = {"symptom": problem.symptom, "cause": problem.cause or None}
+    echo_json({"level": "bad", "what": finding.what, **why})
