@@ -203,7 +203,7 @@ def test_nonce(make_app: MakeApp) -> None:
 
 
 def test_never_learned(make_app: MakeApp) -> None:
-    """Names that change with each build are declared, whoever visits."""
+    """Names that change with each build are declared for every visitor."""
     app = make_app(FIREHOSE_EARLY_HINTS=True, FIREHOSE_STATIC_FRESH=True)
     build = Path(app.static_folder or "", "dist/assets")
     build.mkdir()
@@ -230,7 +230,7 @@ def test_other_place(make_app: MakeApp) -> None:
 
 
 def test_webpack(make_app: MakeApp) -> None:
-    """Scripts that are no modules are deferred, and preloaded as scripts."""
+    """Scripts that are not modules are deferred, and preloaded as scripts."""
     app = make_app(FLAT)
     view = lambda: render_template_string("{{ bundle('main.js') }}")  # noqa: E731
     app.add_url_rule("/view", "view", view)
@@ -309,7 +309,7 @@ def test_bad_manifest(tmp_path: Path, text: str | None, remedy: str) -> None:
 
 
 def test_outside_the_static_folder(tmp_path: Path) -> None:
-    """Files that nothing serves are no build."""
+    """A build whose files are not served is refused."""
     (tmp_path / "manifest.json").write_text("{}")
     app = Flask(__name__, root_path=str(tmp_path))
     app.config["FIREHOSE_MANIFEST"] = "manifest.json"

@@ -110,7 +110,7 @@ UNPACKED: list[tuple[object, dict[str, int]]] = [
 
 @pytest.mark.parametrize(("record", "sent"), UNPACKED, ids=lambda value: str(value)[:9])
 def test_record(record: object, sent: dict[str, int]) -> None:
-    """A record is read, without what has expired or is no record."""
+    """A record is read without expired or malformed entries."""
     assert unpack(record, 5) == sent
 
 
@@ -186,7 +186,7 @@ def test_too_long_to_remember(make_app: MakeApp) -> None:
 
 
 def test_no_secret_key(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
-    """An app without a secret key pushes untracked, and is told once."""
+    """An app without a secret key pushes untracked, with one warning."""
     client = make_app(PAGE, SECRET_KEY=None).test_client()
     for _ in range(3):
         assert pushed(client, "/a.css") == ["/a.css"]
@@ -319,7 +319,7 @@ def test_round_trip() -> None:
 
 
 def test_record_of_the_ancestor(make_app: MakeApp) -> None:
-    """A session that an earlier release wrote is no error."""
+    """A session of an earlier release is not an error."""
     app = make_app(PAGE)
     client = app.test_client()
     with client.session_transaction() as values:

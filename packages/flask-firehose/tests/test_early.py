@@ -1,4 +1,4 @@
-"""103 Early Hints: who gets them, and what pages teach."""
+"""103 Early Hints: their recipients, and learning from pages."""
 
 from __future__ import annotations
 
@@ -358,7 +358,7 @@ def test_only_what_browsers_keep(
     fresh: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A file that the page would ask for again is in no 103; a warning says so."""
+    """A file without a max age is left out of the 103, with a warning."""
     app = serving(tmp_path, max_age, **config)
     (link,) = early(app, "/view")
     assert (CSS in link) is fresh

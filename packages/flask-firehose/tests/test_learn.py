@@ -111,7 +111,7 @@ def test_one_visitor_teaches_nothing(visit: Visitor) -> None:
 
 
 def test_secret_path(app: Flask, visit: Visitor) -> None:
-    """A link passed round among many visitors is told to nobody else."""
+    """A secret link shared by many visitors is not sent to others."""
 
     @app.get("/share/<secret>")
     def share(secret: str) -> str:
@@ -284,7 +284,7 @@ def test_visitors_who_teach_nothing(visit: Visitor, options: dict[str, Any]) -> 
 
 
 def test_analytics_cookie(visit: Visitor) -> None:
-    """A cookie that the page does not read is no reason not to learn."""
+    """A cookie that the page does not read does not prevent learning."""
     for number in range(WINDOW):
         visit("/", "a.css", headers={"Cookie": f"_ga={number}"})
     assert visit("/", "a.css", headers={"Cookie": "_ga=1"}) == [CSS]

@@ -1,4 +1,4 @@
-"""Natural mistakes, each of which is told where it is made."""
+"""Natural mistakes, each reported where it is made."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_hints_of_methods(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_hints_without_a_call(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    """A decorator that was not called is told before it fails as a view."""
+    """A decorator that was not called is reported before it fails as a view."""
     bare: Any = hints
     app.add_url_rule("/", view_func=bare(lambda: "<p>"))
     assert app.test_client().get("/").status_code == 500

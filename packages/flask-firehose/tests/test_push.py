@@ -179,7 +179,7 @@ def test_odd_objects(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_undefined(make_app: MakeApp) -> None:
-    """A variable that the template does not have is no link."""
+    """An undefined template variable makes no link."""
     response = make_app("{{ push(nothing) }}").test_client().get("/")
     assert (response.status_code, response.text) == (200, "")
 
@@ -302,7 +302,7 @@ def test_streamed(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_streamed_template(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
-    """A streamed template pushes too late, and says so."""
+    """A streamed template that pushes too late logs a warning."""
     app = make_app()
 
     @app.get("/view")
@@ -368,7 +368,7 @@ def test_static_file_of_a_blueprint(make_app: MakeApp) -> None:
 
 @pytest.mark.parametrize("note", [0, 1000, 1900, 2400, 2800])
 def test_whole_head(make_app: MakeApp, note: int) -> None:
-    """Whatever else is in the head, links make it no longer than is allowed."""
+    """With links, the headers are never longer than allowed."""
     app = make_app()
 
     @app.get("/view")
@@ -581,7 +581,7 @@ def test_outside_a_request(make_app: MakeApp) -> None:
 
 
 def test_star_import() -> None:
-    """Every public name is there."""
+    """Every public name exists."""
     names: dict[str, object] = {}
     exec("from flask_firehose import *", names)
     assert set(flask_firehose.__all__) <= set(names)

@@ -129,7 +129,7 @@ def test_unsafe_pattern() -> None:
 
 
 def test_overlapping_paths() -> None:
-    """The path that both match is found, or that there is none."""
+    """A path that both patterns match is found, if one exists."""
     assert overlap(segments("/a/<x>"), segments("/<y>/b")) == "/a/b"
     assert overlap(segments("/a/<x>"), segments("/b/<x>")) is None
     assert overlap(segments("/a"), segments("/a/b")) is None
@@ -203,7 +203,7 @@ def test_marked_method() -> None:
 
 
 def test_prefetch_links() -> None:
-    """Links for another page are left out for who wants to save data."""
+    """Links for another page are left out for clients that save data."""
     app = make_app()
     app.add_url_rule("/view", "view", lambda: prefetch("/next"))
     client = app.test_client()

@@ -151,7 +151,7 @@ def test_no_last_modified(file: File) -> None:
 
 
 def test_gone(file: File) -> None:
-    """A file below a file is no other file, and no redirect."""
+    """A path below a file is neither another file nor a redirect."""
     assert missing(wants(file), reply()) is None
     problem = missing(wants(file), reply(301, b""))
     assert problem == Problem("301, not 404", "add `try_files $uri =404;`")

@@ -93,7 +93,7 @@ def test_keep(make_app: MakeApp) -> None:
     "name", ["", "a b", "Vary", "etag", "Set-Cookie", "X-Accel-Redirect", "a;b", "é"]
 )
 def test_wrong_keep(make_app: MakeApp, name: str) -> None:
-    """A name that is no field, or has a place already, is an error."""
+    """A name that is not a header, or is already in use, is an error."""
     app, _ = make_app(**NGINX)
     with pytest.raises(
         InvalidValueError, match=r"^keep is .*: give a field of your own"
@@ -111,7 +111,7 @@ def test_nginx_without_a_prefix(make_app: MakeApp) -> None:
 
 
 def test_nothing_to_print(make_app: MakeApp) -> None:
-    """A script gets nothing and a status; whoever reads learns what is missing."""
+    """With nothing to print, stdout is empty and the error names the missing key."""
     app, _ = make_app()
     for arguments in ([], ["--upstream", "http://127.0.0.1:8000"]):
         result = run(app, "config", "nginx", *arguments)
@@ -298,7 +298,7 @@ def test_check_of_a_name_as_people_write_it(make_app: MakeApp) -> None:
 
 
 def test_question_without_a_signature(make_app: MakeApp) -> None:
-    """Anybody may learn who answers; only the owner of the key, what came of it."""
+    """Anybody may learn that the app answers; the outcome needs the key."""
     for config in ({}, {"SECRET_KEY": "key"}):
         app, _ = make_app(**NGINX, **config)
         client = app.test_client()

@@ -1,4 +1,4 @@
-"""The edge: whatever an app makes of a response, only a whole file is handed over."""
+"""The edge: only a complete, unchanged file response is handed over."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_name_for_caddy(make_app: MakeApp) -> None:
 def test_errors_have_no_fields_of_the_file(
     make_app: MakeApp, backend: str, headers: Any, status: int, method: str, url: str
 ) -> None:
-    """A request that can only fail is answered by the app, whoever is in front."""
+    """A request that can only fail is answered by the app, behind any front."""
     app, _ = make_app(static=True, KACCEL_BACKEND=backend, **NGINX)
     response = app.test_client().open(url, headers=headers, method=method)
     assert response.status_code == status
@@ -386,7 +386,7 @@ def test_delete_after_sending(tmp_path: Path) -> None:
 def test_file_that_cannot_be_deleted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that somebody else has deleted is no error, but a line in the log."""
+    """A file that somebody else deleted is not an error, but is logged."""
     app = Flask(__name__)
     kaccel = Kaccel(app)
     victim = tmp_path / "export.csv"

@@ -650,7 +650,7 @@ def test_two_apps_with_one_extension(tree: Path, leave: Any) -> None:
 
 
 def test_setup_errors(make_app: MakeApp) -> None:
-    """Set up twice, or not at all, is an error that says so."""
+    """Setting up twice, or not at all, is an error that says so."""
     app, kaccel = make_app()
     with pytest.raises(SetupError, match="is already set up on"):
         kaccel.init_app(app)

@@ -96,14 +96,14 @@ def test_parse_ranges(value: str, spans: list[range] | None) -> None:
 
 @pytest.mark.parametrize("value", ["bytes=0-", "bytes=0-5", "bytes=-5"])
 def test_empty_file(value: str) -> None:
-    """An empty file is sent as it is to who wants its beginning or end."""
+    """An empty file is sent whole for a range at its beginning or end."""
     assert parse_ranges(value, 0) is None
     assert parse_ranges("bytes=1-", 0) == ()
 
 
 @given(st.text("0123456789-, =bytes", max_size=40), st.integers(0, 50))
 def test_any_range_stays_within_the_file(value: str, size: int) -> None:
-    """Whatever a client asks for, no more than the file is sent, from within it."""
+    """For any request, only bytes of the file are sent, and no more."""
     spans = parse_ranges(f"bytes={value}", size) or ()
     assert all(0 <= span.start < span.stop <= size for span in spans)
     assert sum(map(len, spans)) <= size

@@ -156,7 +156,7 @@ def test_header_that_flask_did_not_set(
 def test_temporary_file(
     make_app: MakeApp, tree: Path, tmp_path: Path, backend: str, way: str, place: str
 ) -> None:
-    """A file that is removed before the response leaves is sent by who has it open."""
+    """A file that is removed before it is sent comes from the open descriptor."""
     app, _ = make_app(static=True, KACCEL_BACKEND=backend, **NGINX)
     directory = tree if place == "mapped" else tmp_path
 

@@ -25,7 +25,7 @@ MakeApp = Callable[..., tuple[Flask, Kaccel]]
     ids=["flask", "nginx", "x-sendfile"],
 )
 def test_assert_sends(make_app: MakeApp, tree: Path, config: dict[str, str]) -> None:
-    """The assertion holds for the right file alone, whoever sends it."""
+    """The assertion passes for the right file only, with any sender."""
     app, _ = make_app(**config)
     client = app.test_client()
     response = client.get("/send?a%20b.txt")

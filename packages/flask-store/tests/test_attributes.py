@@ -335,7 +335,7 @@ def test_digest_field(field: str, names: list[str]) -> None:
     "value", [":AAAA:", digest_of(b"x"), f":{digest_of(b'x')}", ":!:", "::", ":", ""]
 )
 def test_malformed_digest(value: str) -> None:
-    """A digest that can never match is told from one that does not."""
+    """A malformed digest is distinguished from one that does not match."""
     with pytest.raises(DigestError, match="400 Bad Request: Content-Digest: sha-256"):
         parse(f"sha-256={value}")
 
@@ -430,7 +430,7 @@ def test_refused_answer(tmp_path: Path) -> None:
 
 
 def test_hook_that_fails(provider: LocalStore, tmp_path: Path) -> None:
-    """Whatever a hook raises is told as it is, and nothing is stored."""
+    """A hook's own error is raised unchanged, and nothing is stored."""
 
     def fail(incoming: Incoming) -> None:
         raise ConnectionRefusedError("the scanner is down")

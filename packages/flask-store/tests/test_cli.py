@@ -78,7 +78,7 @@ def test_get(app: Flask, provider: BaseStore) -> None:
 
 
 def test_rm(app: Flask, provider: BaseStore) -> None:
-    """Files are deleted; what was not there is told."""
+    """Files are deleted, and missing ones are reported."""
     provider.save(io.BytesIO(b""), "a.txt")
     result = run(app, "rm", "a.txt", "b.txt")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Uploads in parts: what the routes answer, and to whom."""
+"""Uploads in parts: the routes' responses, for owners and others."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_hostile_creation(
     ],
 )  # fmt: skip
 def test_hostile_completion(app: Flask, client: FlaskClient, parts: Any) -> None:
-    """Parts that are not those that are there are refused, and stay."""
+    """Parts that do not match the uploaded ones are refused, and stay."""
     page = Page(client)
     page.put(1, b"one")
     answer = page.ask("POST", "/complete", json={"parts": parts})
@@ -410,7 +410,7 @@ def test_unknown_store(tmp_path: Path, kind: str, early: bool) -> None:
 
 
 def test_no_secret_key(tmp_path: Path) -> None:
-    """Without a key nothing can be signed; that is said at start-up."""
+    """Without a key nothing can be signed, which is an error at start-up."""
     app = Flask(__name__)
     app.config["STORE_PATH"] = str(tmp_path)
     store = Store(app)

@@ -82,7 +82,7 @@ def test_outside(provider: LocalStore, verb: str, target: str) -> None:
 
 
 def test_link_is_not_moved(provider: LocalStore, tmp_path: Path) -> None:
-    """A symbolic link is no file of the store."""
+    """A symbolic link is not a file of the store."""
     (tmp_path / "link.txt").symlink_to("/etc/passwd")
     for verb in ("copy", "move"):
         with pytest.raises(NotFoundError, match=r"link\.txt"):

@@ -277,7 +277,7 @@ def test_no_hard_links(provider: LocalStore) -> None:
 
 @pytest.mark.usefixtures("no_links")
 def test_one_wins_without_hard_links(provider: LocalStore) -> None:
-    """Of many who save under one name each has a file of its own."""
+    """Of many saves under one name, each gets a file of its own."""
     data = [b"%d" % number for number in range(24)]
     with ThreadPoolExecutor(8) as pool:
         files = list(pool.map(lambda it: provider.save(io.BytesIO(it), "a.txt"), data))
@@ -370,7 +370,7 @@ def test_unsaved_upload_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_closed_twice(provider: LocalStore) -> None:
-    """Closing again is no error."""
+    """Closing again is not an error."""
     spooled = provider.spool("a.txt")
     spooled.close()
     spooled.close()
@@ -403,7 +403,7 @@ def test_disk_full(
     source: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    """A disk that fills up is told of; nothing is left, and the next save works."""
+    """A full disk is reported; nothing is left, and the next save works."""
     if system == "named":
         request.getfixturevalue("named")
     (tmp_path / "source").write_bytes(b"x" * 2 * MIB)
@@ -460,7 +460,7 @@ print(store.size("a.txt"))
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users")
 def test_read_only_folder() -> None:
-    """A folder that may not be written is told of, and read all the same."""
+    """A read-only folder is reported, and can still be read."""
     root = Path(tempfile.mkdtemp())
     try:
         LocalStore(config=Config(path=str(root))).save(io.BytesIO(b"x"), "a.txt")

@@ -217,7 +217,7 @@ def test_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_too_late() -> None:
-    """A process whose parent has used obstore is told, instead of waiting forever."""
+    """A process whose parent used obstore gets an error instead of a hang."""
     provider = make()
     name = str(provider.save(io.BytesIO(b""), f"{uuid.uuid4().hex}.txt"))
     child = os.fork()

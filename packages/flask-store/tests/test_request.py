@@ -51,7 +51,7 @@ def test_other_streams_are_not_compared(store: LocalStore) -> None:
 
 
 def test_chunked_body_that_nobody_decodes(store: LocalStore) -> None:
-    """A chunked body that the server hides is not taken for an empty one."""
+    """A chunked body that the server hides is not mistaken for an empty one."""
     more = {"wsgi.input_terminated": False, "HTTP_TRANSFER_ENCODING": "chunked"}
     with (
         context(b"4\r\nabcd\r\n0\r\n\r\n", **more),
@@ -79,7 +79,7 @@ class Failing(io.RawIOBase):
     ],
 )
 def test_source_that_fails(store: LocalStore, error: Exception, reason: str) -> None:
-    """An error of the source is no error of the store."""
+    """An error of the source is not reported as one of the store."""
     source: Any = Failing(error)
     with pytest.raises(BackendError, match=rf"cannot read 'a\.bin': {reason}"):
         store.save(source, "a.bin")
@@ -134,7 +134,7 @@ def test_cut_form(store: LocalStore, announced: bool) -> None:
 def test_whole_form_without_the_file(
     store: LocalStore, body: bytes, kind: dict[str, str]
 ) -> None:
-    """A whole form without the file is told as that."""
+    """A complete form without the file has its own error."""
     with (
         context(body, CONTENT_LENGTH=str(len(body)), **kind),
         pytest.raises(NoFileError, match="No file was sent"),

@@ -611,7 +611,7 @@ def test_models_without_a_table(
 
 
 def test_models_that_are_gone(tmp_path: Path) -> None:
-    """Models that nobody has any more are forgotten, and disturb no others."""
+    """Models that were garbage-collected are forgotten."""
     import gc
 
     for number in range(3):

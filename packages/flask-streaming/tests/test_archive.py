@@ -68,7 +68,7 @@ def test_zip_slip(name: str) -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    """A folder is no file."""
+    """A folder is not a file."""
     with pytest.raises(IsADirectoryError, match="'name' is a folder"):
         list(parts_of([("name", tmp_path)]))
 

@@ -153,7 +153,7 @@ def test_several_channels(broker: Broker) -> None:
     ],
 )  # fmt: skip
 def test_unknown_id(broker: Broker, last_id: str) -> None:
-    """A foreign id is told as a gap, with all that is known."""
+    """A foreign id is answered with a gap and all known events."""
     last = publish(broker, "0", "1", "2")[-1]
     with broker.subscribe(["news"], last_id) as subscription:
         assert subscription.position is None
@@ -176,7 +176,7 @@ def test_id_from_the_future(broker: Broker) -> None:
 
 
 def test_channel_without_events(broker: Broker) -> None:
-    """On a channel of which nothing is known, a foreign id is told as a gap."""
+    """On an unknown channel, a foreign id is answered with a gap."""
     with broker.subscribe(["empty"], "5-5") as subscription:
         assert read(subscription, 1)[0].event == "gap"
         broker.publish("empty", "a")
@@ -205,7 +205,7 @@ def test_history_that_a_client_may_have(broker: Broker, how: str) -> None:
 
 
 def test_nothing_was_missed_before_what_is_allowed(broker: Broker) -> None:
-    """A client that misses nothing is told no gap, also where nothing is allowed."""
+    """A client that missed nothing gets no gap, even with ``history=False``."""
     last = publish(broker, "a")[0]
     with broker.subscribe(["news"], last, history=False) as subscription:
         publish(broker, "b")
@@ -213,7 +213,7 @@ def test_nothing_was_missed_before_what_is_allowed(broker: Broker) -> None:
 
 
 def test_burst(broker: Broker) -> None:
-    """More events at once than any queue holds cut nobody who is within the history."""
+    """A burst larger than any queue cuts no client that is within the history."""
     with broker.subscribe(["news"]) as subscription:
         expected = [str(number) for number in range(1000)]
         publish(broker, *expected)
@@ -221,7 +221,7 @@ def test_burst(broker: Broker) -> None:
 
 
 def test_falling_behind(make: Make) -> None:
-    """A reader that falls behind the window is told, and goes on."""
+    """A reader that falls behind the window gets a gap, and goes on."""
     broker = make(history=10)
     with broker.subscribe(["news"]) as subscription:
         count = 1000
@@ -331,7 +331,7 @@ def test_receive_waits(broker: Broker) -> None:
 
 
 def test_mark_moves_on(broker: Broker) -> None:
-    """On a quiet channel the position follows what is said on others."""
+    """On a quiet channel the position follows the events of others."""
     with broker.subscribe(["quiet", "news"]) as subscription:
         before = subscription.mark
         publish(broker, "a")
@@ -489,7 +489,7 @@ def test_published_while_publishing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unused_channels_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Channels without events and without listeners take no memory; told is told."""
+    """Channels without events and listeners take no memory."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     broker = MemoryBroker(Config(history_seconds=60))
@@ -510,7 +510,7 @@ def test_unused_channels_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_visitors_do_not_fill_the_memory() -> None:
-    """Listening to many channels on which nothing is said leaves nothing behind."""
+    """Listening to many quiet channels leaves nothing behind."""
     broker = MemoryBroker(Config())
     for number in range(100):
         broker.subscribe([str(number)]).close()
@@ -521,7 +521,7 @@ def test_visitors_do_not_fill_the_memory() -> None:
 
 
 def test_ended_channels_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 500 channels that have ended no more than the ends is left."""
+    """Of 500 channels that have ended, only the ends are left."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     broker = MemoryBroker(Config())

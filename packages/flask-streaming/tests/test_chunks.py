@@ -63,7 +63,7 @@ def test_slow_parts_leave(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong", ["abc", b"abc", 3], ids=["text", "bytes", "number"])
 def test_iterable_is_checked(wrong: Any) -> None:
-    """Text, whose parts are letters, and what is no iterable are refused at once."""
+    """Text, and objects that are not iterable, are refused at once."""
     with pytest.raises(TypeError, match=f"^iterable is {wrong!r}: pass an iterable"):
         buffered(wrong)
 

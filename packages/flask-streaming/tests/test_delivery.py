@@ -313,7 +313,7 @@ def test_database_connections_go_back(app: Flask, client: FlaskClient) -> None:
 def test_session_written_too_late(
     app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture, place: str
 ) -> None:
-    """A change that cannot reach the client any more is warned of."""
+    """A change that can no longer reach the client is logged as a warning."""
 
     @app.get("/")
     def view() -> Response:

@@ -176,7 +176,7 @@ def test_arrays_in_a_document(app: Flask, values: Any) -> None:
 @pytest.mark.parametrize("make", [stream_json, stream_ndjson])
 @pytest.mark.parametrize("wrong", ["abc", b"abc", 3])
 def test_items_are_checked(app: Flask, make: Any, wrong: Any) -> None:
-    """Text, and what is no iterable, is refused in the view."""
+    """Text, and objects that are not iterable, are refused in the view."""
     with pytest.raises(TypeError, match=f"is {wrong!r}: pass an iterable"):
         body(app, make, wrong)
 

@@ -154,7 +154,7 @@ with app.test_request_context():
 
 @pytest.mark.parametrize("wrong", ["news", b"news", 3])
 def test_events_are_checked(client: FlaskClient, wrong: Any) -> None:
-    """A channel's name is no iterable of events."""
+    """The name of a channel is not accepted as an iterable of events."""
     with (
         client.application.test_request_context(),
         pytest.raises(TypeError, match=f"^events is {wrong!r}: pass an iterable"),

@@ -26,7 +26,7 @@ def methods() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def classes(annotation: Any) -> Iterator[type]:
-    """Yield the classes that an annotation is made of."""
+    """Yield the classes in an annotation."""
     for each in get_args(annotation):
         yield from classes(each)
     if isinstance(annotation, type):

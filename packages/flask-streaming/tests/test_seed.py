@@ -86,7 +86,7 @@ def test_template_buffering(app: Flask) -> None:
 
 @pytest.mark.parametrize("decorated", [True, False], ids=["decorator", "wrapper"])
 def test_context(app: Flask, client: FlaskClient, decorated: bool) -> None:
-    """The request is there while the generator runs."""
+    """The request is available while the generator runs."""
 
     def generate() -> Iterator[str]:
         yield "Hello "

@@ -132,7 +132,7 @@ def test_no_position_before_a_gap(app: Flask) -> None:
 
 @pytest.mark.parametrize("name", ["data", "event", "id", "comment"])
 def test_fields_are_text(name: str) -> None:
-    """A number for an id, or data to be sent as JSON, is told where it is made."""
+    """A number as id, or data other than text, is refused where it is passed."""
     values: dict[str, Any] = {name: 5}
     with pytest.raises(TypeError, match=f"{name} is 5: it must be text"):
         ServerSentEvent(**values)
@@ -275,6 +275,6 @@ def test_pump_closes_its_source(start: bool) -> None:
 
 
 def test_what_cannot_be_read() -> None:
-    """A source that is no iterable fails where it is read."""
+    """A source that is not iterable fails where it is read."""
     with pytest.raises(TypeError, match="not iterable"):
         receive(Pump(5, str))  # type: ignore[arg-type]

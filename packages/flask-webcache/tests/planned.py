@@ -32,7 +32,7 @@ class Clock:
 
 
 class Origin:
-    """An app whose view answers what it is told to, and remembers its requests."""
+    """An app with a configurable view that records its requests."""
 
     def __init__(self, **options: Any) -> None:
         fast, cache = options.pop("fast", False), options.pop("cache", None)

@@ -219,7 +219,7 @@ def test_purge_that_fails(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A purge that fails says so, is tried again, and nothing it concerns is used."""
+    """A failed purge is reported and retried, and its responses are not used."""
     monkeypatch.setattr(_failing, "RETRY", 0.02)
     origin.says("max-age=60", Cache_Tag="news")
     origin.get()
@@ -255,7 +255,7 @@ def test_purge_does_not_mind_the_pause(origin: Origin, faulty: Faulty) -> None:
 
 
 def alive(origin: Origin, faulty: Faulty) -> list[bytes]:
-    """Return the stored entries whose generations are there."""
+    """Return the stored entries whose generations exist."""
     stock = origin.app.extensions["webcache"].cache.stock
     key = origin.app.extensions["webcache"].cache.url_key("http://localhost/")
     stock.vault.reads._retry_at = 0.0
@@ -424,7 +424,7 @@ def test_files_add_once(tmp_path: Path) -> None:
 def test_files_add_over_expired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, locks: bool
 ) -> None:
-    """A file that has expired is no longer in the way of the next."""
+    """An expired file does not block the next one."""
     if not locks:
         monkeypatch.setattr(files, "fcntl", None)
     cache = Files(str(tmp_path))

@@ -143,7 +143,7 @@ def test_heuristic(
 
 
 def test_default_expiration(make_origin: type[Origin]) -> None:
-    """The ancestor's default is there for who wants it, but not for errors."""
+    """The old package's default can be configured, but not for errors."""
     origin = make_origin(default_expiration_seconds=300)
     origin.says()
     origin.get()
@@ -163,7 +163,7 @@ def test_default_expiration(make_origin: type[Origin]) -> None:
     ],
 )
 def test_must_understand(origin: Origin, status: int, said: str, stored: bool) -> None:
-    """Any status is stored that says so, unless it has to be understood."""
+    """Any status with freshness is stored, except with must-understand."""
     origin.says(said, status=status)
     origin.get()
     assert (origin.get().text == "made 1") is stored
@@ -209,7 +209,7 @@ def test_not_targeted(origin: Origin) -> None:
 
 
 def test_vary(origin: Origin, clock: Clock) -> None:
-    """A resource keeps several responses, each for those who ask alike."""
+    """A resource keeps several responses, each for matching requests."""
     origin.says("max-age=60", Vary="Foo")
     origin.get(Foo="1")
     second = origin.get(Foo="2")
@@ -462,7 +462,7 @@ def test_exception_counts_as_error(origin: Origin, clock: Clock) -> None:
 def test_stored_error_does_not_stand_in(
     make_origin: type[Origin], clock: Clock
 ) -> None:
-    """One error is no better than another."""
+    """An error is not replaced by an older error."""
     origin = make_origin(stale_on_error=60)
     origin.says("max-age=1", "old error", 503)
     origin.get()
@@ -616,7 +616,7 @@ def test_requests_without_control(make_origin: type[Origin]) -> None:
 
 @pytest.mark.parametrize("said", ["public", "must-revalidate", "s-maxage=60"])
 def test_authorization(origin: Origin, said: str) -> None:
-    """The response to Authorization is shared where it says so, and not else."""
+    """A response to Authorization is shared only if it says so."""
     origin.says("max-age=60", "secret")
     response = origin.get(Authorization="Bearer x")
     assert response.headers["Cache-Status"].endswith("detail=authorization")

@@ -50,7 +50,7 @@ def crowd(origin: Origin, number: int = 20, **fields: str) -> list[Any]:
 
 
 def test_one_view_run(origin: Origin) -> None:
-    """Those who come while the page is made get it when it is there."""
+    """Requests that arrive while a page is made get it when it is ready."""
     slow(origin, "max-age=60")
     responses = crowd(origin)
     assert len(origin.seen) == 1
@@ -84,7 +84,7 @@ def test_uncacheable_does_not_queue(origin: Origin) -> None:
 
 
 def test_failing_view_hangs_nobody(origin: Origin) -> None:
-    """A view that raises fails those who asked, each on its own, and soon."""
+    """A view that raises fails each waiting request separately, and soon."""
 
     def answer() -> Any:
         time.sleep(0.1)
@@ -187,7 +187,7 @@ def test_processes_wait_for_each_other(
 
 
 def test_lock_of_a_dead_process(make_origin: type[Origin], tmp_path: Path) -> None:
-    """The lead of a process that died is taken over by one of those who wait."""
+    """A waiting request takes over from a process that died."""
     origin = make_origin(url=f"file://{tmp_path}", lock_seconds=1)
     cache = origin.app.extensions["webcache"].cache
     assert cache.stock.vault.lead(cache.url_key("http://localhost/"), "the dead", 1)

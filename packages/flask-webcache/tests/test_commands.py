@@ -102,7 +102,7 @@ def test_explain_varying(origin: Origin) -> None:
     ],
 )
 def test_explain_not_stored(origin: Origin, said: str | None, reason: str) -> None:
-    """Why something is not stored is told in words."""
+    """The reason why a page is not stored is printed in words."""
     origin.says(said)
     assert run(origin, "explain", "/").output.splitlines()[-1] == reason
 

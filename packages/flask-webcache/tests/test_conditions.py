@@ -53,7 +53,7 @@ def test_precondition(
 
 @pytest.mark.parametrize("condition", ["IF_MATCH", "IF_NONE_MATCH"])
 def test_precondition_without_tag(condition: str) -> None:
-    """A tag cannot match where there is none."""
+    """If-Match fails if there is no tag."""
     expected = 412 if condition == "IF_MATCH" else None
     assert precondition({f"HTTP_{condition}": '"a"'}, "GET", None, None) == expected
 

@@ -277,7 +277,7 @@ def test_stats() -> None:
 
 
 def test_failure_before_the_handler() -> None:
-    """A hook that fails before the cache saw the request is no concern of it."""
+    """A hook that fails before the cache sees the request has no effect on it."""
     app = Flask(__name__)
     app.config["PROPAGATE_EXCEPTIONS"] = False
 

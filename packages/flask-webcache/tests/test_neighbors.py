@@ -253,7 +253,7 @@ def test_variables_made_unseen(origin: Origin) -> None:
 
 
 def test_names_of_the_server(origin: Origin) -> None:
-    """A name of CGI's says who the visitor is, whoever set it."""
+    """A CGI variable identifies the visitor, whatever set it."""
 
     @origin.app.before_request
     def login() -> None:
@@ -345,7 +345,7 @@ def test_negative_caching(make_origin: type[Origin], fast: bool) -> None:
 
 
 def test_error_outside_of_a_request(origin: Origin) -> None:
-    """An error that is reported outside of a request is no concern of the cache."""
+    """An error reported outside of a request does not affect the cache."""
     got_request_exception.send(origin.app, exception=OSError("late"))
 
 
@@ -362,7 +362,7 @@ def test_failing_stream(origin: Origin) -> None:
 
 
 def test_events(origin: Origin) -> None:
-    """Everything that happens is told, fast hits too."""
+    """Every event is sent, for fast hits too."""
     events: list[tuple[str, str]] = []
 
     def listen(sender: Flask, event: str, reason: str) -> None:
@@ -435,7 +435,7 @@ def test_what_the_app_notes_for_itself(origin: Origin, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["setdefault", "looked first"])
 def test_what_others_note_is_an_identity(origin: Origin, how: str) -> None:
-    """A page made where there was no variable is not for those who have one."""
+    """A page made without a variable is not served to requests that have it."""
     origin.answer = lambda: fresh(noted(how))
     client = origin.app.test_client(use_cookies=False)
     assert [client.get("/").headers["X-Cache"] for _ in range(2)] == ["miss", "hit"]
@@ -449,7 +449,7 @@ def test_what_others_note_is_an_identity(origin: Origin, how: str) -> None:
 
 
 class Login:
-    """A middleware that tells the app who is there, in the environment or a copy."""
+    """Middleware that identifies the visitor, in the environment or a copy."""
 
     def __init__(self, app: Any, *, copies: bool) -> None:
         self.app = app

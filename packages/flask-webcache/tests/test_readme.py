@@ -14,7 +14,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_quick_start() -> None:
-    """The second request is a hit, and says so as the text does."""
+    """The second request is a hit, as the text says."""
     (code,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(code, names)

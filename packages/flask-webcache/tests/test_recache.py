@@ -1,4 +1,4 @@
-"""Stale while revalidated, renewed before the end, and by whom."""
+"""Stale while revalidated, renewed ahead of time, and by dispatchers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_stale_while_revalidate(origin: Origin, clock: Clock) -> None:
 
 
 def test_stale_for_too_long(origin: Origin, clock: Clock) -> None:
-    """After its time, a stale response is not served any more."""
+    """After its time, a stale response is no longer served."""
     origin.says("max-age=10, stale-while-revalidate=20", ETag='"a"')
     origin.get()
     clock.move(31)

@@ -157,7 +157,7 @@ def test_cookies_are_not_shared(origin: Origin) -> None:
 
 
 def test_cookie_of_a_304_is_not_stored(origin: Origin, clock: Any) -> None:
-    """A cookie that comes with a 304 is for the one who asked."""
+    """A cookie on a 304 is only for the client that sent the request."""
     origin.says("max-age=10", "body", ETag='"a"')
     origin.get()
     clock.move(11)
@@ -183,7 +183,7 @@ def test_host_poisoning(origin: Origin) -> None:
     ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Original-URL", "X-Host", "Forwarded"],
 )
 def test_unkeyed_fields(origin: Origin, name: str) -> None:
-    """Nothing in the cache reads fields that are no part of the key."""
+    """The cache reads only headers that are in the key."""
     origin.answer = lambda: fresh(request.url)
     origin.client.get("/", headers={name: "evil.example"})
     assert origin.get().text == "http://localhost/"

@@ -216,7 +216,7 @@ def stored(*names: str, tags: tuple[str, ...] = ()) -> Entry:
 
 
 def test_variants_are_bounded() -> None:
-    """An index lists the latest variants, sets of selectors and tags, and no more."""
+    """An index lists only the latest variants, sets of selectors and tags."""
     metadata = Metadata()
     dropped: tuple[str, ...] = ()
     for number in range(4):

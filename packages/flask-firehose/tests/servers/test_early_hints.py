@@ -162,7 +162,7 @@ def test_other_servers(app_file: Path, name: str) -> None:
 
 
 def test_old_nginx(server: harness.Server) -> None:
-    """Nginx as it comes speaks HTTP/1.0 to the app, and the page is whole."""
+    """With nginx's default HTTP/1.0 to the app, the page is complete."""
     with harness.nginx(f"location / {{ proxy_pass {server.url}; }}") as nginx:
         received = heads(nginx, "/declared")
         assert received.startswith(b"HTTP/1.1 200 OK\r\n")

@@ -140,7 +140,7 @@ def test_no_push(front: str) -> None:
 
 @pytest.mark.parametrize("code", [302, 404, 500])
 def test_errors(front: str, code: int) -> None:
-    """Nothing is pushed with what is no page."""
+    """Responses that are not pages push nothing."""
     assert promised(f"{front}/status/{code}") == (code, [])
 
 

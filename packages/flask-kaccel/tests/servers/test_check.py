@@ -440,7 +440,7 @@ def test_right_apache(apache_sites: Sites, setup: Setup) -> None:
 
 
 def test_note_of_a_dropped_field(nginx_sites: Sites) -> None:
-    """A field that nginx drops is no fault, but whoever sends it may want it back."""
+    """A dropped header is not a fault, but ``--keep`` is suggested for it."""
     output = nginx_sites.check(RIGHT[0]).output
     assert "note /files?name=a.txt: nginx drops X-Request-ID; `--keep NAME`" in output
     kept = next(it for it in RIGHT if it.id == "kept")

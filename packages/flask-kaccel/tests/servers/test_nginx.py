@@ -138,7 +138,7 @@ def test_same_conditions(
 def test_ranges_of_an_empty_file(
     site: Any, fetch: Fetch, wanted: str, status: int
 ) -> None:
-    """An empty file has no range, and is sent whole to whoever asks from its start."""
+    """An empty file has no ranges, and is sent whole for one from its start."""
     for server in (site.nginx, site.app):
         reply = fetch(server.address, "/send?empty.txt", {"Range": wanted})
         assert reply.status == status
@@ -202,7 +202,7 @@ def test_last_modified_is_the_files_own(site: Any, fetch: Fetch) -> None:
 
 
 def test_what_proxy_fix_reads(site: Any, fetch: Fetch) -> None:
-    """The printed block says who the client is, whatever the client says itself."""
+    """The printed block sets the client's address, whatever the client sends."""
     forged = {"X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https"}
     seen = json.loads(fetch(site.nginx.address, "/who", forged).body)
     assert seen == {"client": "127.0.0.1", "root": f"{site.nginx.url}/"}
@@ -280,7 +280,7 @@ def test_nothing_internal_is_shown(
 def test_what_changes_behind_the_app(
     site: Any, fetch: Fetch, tmp_path: Path, there: str
 ) -> None:
-    """A file that nginx cannot find or read is missing, and nothing more is said."""
+    """A file that nginx cannot find or read is a 404 without details."""
     tmp_path.chmod(0o755)
     if there == "directory":
         (tmp_path / "a.txt").mkdir()

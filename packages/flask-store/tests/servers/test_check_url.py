@@ -111,7 +111,7 @@ def test_waitress(files: Path) -> None:
 
 
 def test_nobody() -> None:
-    """A URL where nobody answers is told."""
+    """A URL without a server is reported."""
     url = f"http://127.0.0.1:{harness.free_port()}/uploads"
     code, (line, *_) = check(url)
     assert (code, "cannot be reached" in line) == (1, True)

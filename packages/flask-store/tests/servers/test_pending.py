@@ -1,4 +1,4 @@
-"""Uploads in waiting: whose they are, how they read, how they end, who sends them."""
+"""Waiting uploads: their owner, reading them, their end, and their sender."""
 
 from __future__ import annotations
 
@@ -287,7 +287,7 @@ def test_jobs_command(
 def test_resume_goes_on(
     faulty: harness.FaultyServer, app: Flask, config: dict[str, Any]
 ) -> None:
-    """The command sends what it can, names what it cannot, and says so."""
+    """The command sends all that it can, and names the others."""
     provider = provider_of(app)
     provider.enqueue = lambda store, job_id: None
     files = [
@@ -386,7 +386,7 @@ def test_process_that_exits(config: dict[str, Any]) -> None:
 def test_limit_of_the_drain(
     faulty: harness.FaultyServer, config: dict[str, Any]
 ) -> None:
-    """A process that exits while S3 is down waits no longer than it may."""
+    """A process that exits while S3 is down waits only for the drain time."""
     faulty.fault = lambda method, path: 503
     # Without a limit it would never end.
     done = subprocess.run(

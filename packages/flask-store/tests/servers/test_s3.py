@@ -284,7 +284,7 @@ def test_slow_server(faulty: harness.FaultyServer) -> None:
 
 
 def test_server_down(s3_session: harness.S3Server) -> None:
-    """A server that is down is told of, and works when it is back."""
+    """A server that is down is reported, and is used again when it is back."""
     port = harness.free_port()
     more = {
         "STORE_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -300,7 +300,7 @@ def test_server_down(s3_session: harness.S3Server) -> None:
 
 
 def test_first_save_while_down(faulty: harness.FaultyServer) -> None:
-    """A server that fails while it is tried out is not taken for one that refuses."""
+    """A server that fails during the probe is not mistaken for one that refuses."""
     store = make(faulty.config, STORE_S3_ATTEMPTS=1)
     faulty.fault = lambda method, path: 503
     with pytest.raises(BackendError, match="cannot try"):
@@ -594,7 +594,7 @@ def test_one_probe(faulty: harness.FaultyServer) -> None:
 def test_missing_bucket_that_is_made(
     s3_session: harness.S3Server, config: dict[str, Any]
 ) -> None:
-    """A bucket that is missing is no answer to how the server keeps names."""
+    """A missing bucket does not decide how the server keeps names."""
     bucket = f"later-{uuid.uuid4().hex[:8]}"
     store = make(config, STORE_S3_BUCKET=bucket)
     with pytest.raises(BackendError, match="NoSuchBucket"):
@@ -757,7 +757,7 @@ def test_cleaning_stays_in_the_path(
 
 
 def test_every_listed_name_opens(config: dict[str, Any]) -> None:
-    """A key that is no name here is not listed."""
+    """A key that is not a valid name is not listed."""
     store = make(config)
     store.save(io.BytesIO(b"x"), "a.txt")
     for key in ("a\\b", "a\u0085b", "x" * 256):
@@ -768,7 +768,7 @@ def test_every_listed_name_opens(config: dict[str, Any]) -> None:
 
 
 def test_hidden_keys_are_not_listed(config: dict[str, Any]) -> None:
-    """Folders of the console and names that start with a dot are no files."""
+    """Folders of the console and names that start with a dot are not files."""
     store = make(config)
     store.save(io.BytesIO(b"x"), "a/b.txt")
     for key in ("a/", ".probe-1", "a/.hidden", "a//c"):

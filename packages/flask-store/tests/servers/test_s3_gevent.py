@@ -164,7 +164,7 @@ def test_failing_receiver(
 def test_spool_that_vanishes(
     faulty: harness.FaultyServer, provider: S3GeventStore, ends: list[Any]
 ) -> None:
-    """An upload that somebody took away is no endless work."""
+    """An upload that disappeared is not retried forever."""
     faulty.fault = lambda method, path: "drop"
     provider.save(io.BytesIO(b"x"), "a.txt")
     until(lambda: faulty.puts, "it is not tried")
@@ -193,7 +193,7 @@ def test_bytes_that_vanish(provider: S3GeventStore, ends: list[Any]) -> None:
 
 
 def test_full_spool(provider: S3GeventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A spool that takes no more raises, and leaves nothing."""
+    """A full spool raises an error, and leaves nothing behind."""
 
     def fail(_: int) -> None:
         raise OSError(28, "full")

@@ -29,7 +29,7 @@ Limit = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def user(ceph_session: harness.S3Server) -> dict[str, str]:
-    """A user who is allowed nothing."""
+    """A user without any permissions."""
     return harness.ceph_user(ceph_session, f"limited{uuid.uuid4().hex[:8]}")
 
 

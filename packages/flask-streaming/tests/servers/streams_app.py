@@ -148,7 +148,7 @@ def tick(kind: str) -> Response:
 
 @app.get("/asking")
 def asking() -> Response:
-    """Ask whether the client is there, in silence."""
+    """Check whether the client is connected, without sending anything."""
 
     def generate() -> Iterator[bytes]:
         happened.append("started")
@@ -191,14 +191,14 @@ def release() -> tuple[str, int]:
 
 @app.get("/quiet")
 def quiet() -> Response:
-    """Listen to a channel on which nothing is said."""
+    """Listen to a channel without events."""
     happened.append("started")
     return event_stream(streaming.subscribe("quiet"), ping=0.5)
 
 
 @app.get("/wrapped")
 def wrapped() -> Response:
-    """Listen through a generator, which waits for ever when nothing is said."""
+    """Listen through a generator, which waits forever without events."""
 
     def generate() -> Iterator[Any]:
         try:

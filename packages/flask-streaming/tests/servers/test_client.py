@@ -85,14 +85,14 @@ def test_refusal_stays(page: Page, status: int, states: list[object]) -> None:
 
 
 def test_page_in_the_place_of_events(page: Page) -> None:
-    """It ends at an answer that is no stream, such as a login page."""
+    """It ends at a response that is not a stream, such as a login page."""
     page.evaluate(LISTEN, ["/page", {}])
     page.wait_for_function("window.stream.closed")
     assert page.evaluate("window.states") == [200, "close"]
 
 
 def test_silence_is_noticed(page: Page) -> None:
-    """A connection on which not even a ping comes is made anew."""
+    """A connection without even a ping is replaced."""
     page.evaluate(LISTEN, ["/silent", {"retry": 20, "timeout": 300}])
     page.wait_for_function("window.states.length >= 3")
 

@@ -131,7 +131,7 @@ def test_server_that_hides_failures(
 
 
 def test_unix_socket_hides_failures(tmp_path: Path) -> None:
-    """A Unix socket cannot be reset: the log says so, unless HTTP/1.1 is spoken."""
+    """A Unix socket cannot be reset, which is logged, except with HTTP/1.1."""
     path = tmp_path / "socket"
     with harness.gunicorn(APP, "--bind", f"unix:{path}", worker="gthread") as server:
         for option, count in (("--http1.1", 0), ("--http1.0", 1), ("--http1.0", 1)):

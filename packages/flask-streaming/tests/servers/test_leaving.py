@@ -88,7 +88,7 @@ LISTENERS = int(os.environ.get("STREAMING_LISTENERS", "40"))
 
 
 def test_burst_cuts_nobody(worker: str, environ: dict[str, str]) -> None:
-    """A view that publishes 1,000 events at once: all who listen have all of them.
+    """All listeners get all of 1,000 events that a view publishes at once.
 
     The application is loaded before gevent patches the worker, which must not matter.
     """

@@ -177,7 +177,7 @@ def test_listener_that_connects_anew_by_itself() -> None:
 
 
 def test_flushed() -> None:
-    """After FLUSHALL everybody is told, also on a channel that was empty."""
+    """After FLUSHALL every client gets a gap, even on an empty channel."""
     with redis_with() as server:
         broker = broker_of(server)
         quiet = broker.subscribe(["quiet"]).position
@@ -216,7 +216,7 @@ def test_failover_with_another_clock() -> None:
 
 
 def test_hung_redis_holds_nobody_for_long() -> None:
-    """A Redis that does not answer costs each call its time-out, and no more."""
+    """With a silent Redis, a call takes its time-out and no longer."""
     with redis_with() as server:
         broker = broker_of(server)
         publish(broker, "0")
@@ -342,7 +342,7 @@ def test_reading_from_a_replica() -> None:
 
 
 def test_replica_is_sent_a_new_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events that a replica's own listeners never hear arrive all the same."""
+    """Events that a replica does not announce still arrive."""
     monkeypatch.setattr("flask_streaming._reader.TICK_SECONDS", 0.5)
     with (
         redis_with("--repl-backlog-size", "16kb") as first,

@@ -225,7 +225,7 @@ def until(met: Callable[[], bool]) -> None:
 
 
 def test_redis_without_the_right_to_ask(make_origin: type[Origin]) -> None:
-    """A user who may not call INFO has a cache all the same."""
+    """A user who may not call INFO still has a cache."""
     import redis
 
     with harness.redis_server() as server:

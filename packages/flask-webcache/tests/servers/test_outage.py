@@ -58,7 +58,7 @@ def until_hit(server: harness.Server) -> None:
 
 @pytest.mark.parametrize("server", ["", "1"], ids=["hooks", "fast"], indirect=True)
 def test_outage(server: harness.Server, redis: RedisServer) -> None:
-    """While Redis is away, the app answers; then the cache is there again."""
+    """The app answers while Redis is down, and the cache works again afterwards."""
     until_hit(server)
     redis.stop()
     began = time.monotonic()

@@ -152,7 +152,7 @@ def test_item_too_large_for_memcached(memcached_url: str) -> None:
 
 
 def test_dead_memcached_host_costs_its_keys() -> None:
-    """Other keys are there at once, its own are missing, and it comes back."""
+    """Other hosts' keys stay available, its own are missing, and it comes back."""
     names = [f"name{number}" for number in range(60)]
     with ExitStack() as stack:
         servers = fleet(stack)
@@ -214,7 +214,7 @@ def test_hanging_memcached_host_costs_one_timeout_a_second() -> None:
 
 
 def test_memcached_that_was_restarted() -> None:
-    """Connections that a restart has closed are not taken for an outage."""
+    """Connections that a restart closed are not mistaken for an outage."""
     with ExitStack() as stack:
         (server,) = fleet(stack, 1)
         cache: Any = connect(f"memcached://{server.address}")
