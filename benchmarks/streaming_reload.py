@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harness import Server
 
 HERE = Path(__file__).resolve()
-STREAMS, THREADS, ASKING = 20, 60, 4
+STREAMS, THREADS, ASKING, WORKERS = 20, 60, 4, 3
 #: How long a request may wait, in seconds; more than gunicorn alone.
 BAR = 1.0
 
@@ -110,12 +110,14 @@ async def reloading(server: Server, streams: int, reloads: int) -> tuple[float, 
     assert server.process is not None
     waits: list[float] = []
     failed: list[str] = []
+    # The server listens before its workers have loaded the application.
+    await fetched(server.port)
     tasks = [asyncio.create_task(listen(server.port)) for _ in range(streams)]
     await asyncio.sleep(2)
     tasks += [
         asyncio.create_task(ask(server.port, waits, failed)) for _ in range(ASKING)
     ]
-    for _ in range(reloads or 5):
+    for _ in range(reloads or 8):
         await asyncio.sleep(3)
         if reloads:
             server.process.send_signal(signal.SIGHUP)
@@ -137,9 +139,13 @@ def show_reloads(worker: str, reloads: int) -> None:
         if worker == "gthread":
             options += ["--threads", str(THREADS)]
         if not reloads:
-            options += ["--max-requests", "150", "--max-requests-jitter", "50"]
+            options += ["--max-requests", "200", "--max-requests-jitter", "200"]
         with harness.gunicorn(
-            HERE, *options, worker=worker, workers=2, environ={"BENCH_APP": "flask_app"}
+            HERE,
+            *options,
+            worker=worker,
+            workers=WORKERS,
+            environ={"BENCH_APP": "flask_app"},
         ) as server:
             found, failed = asyncio.run(reloading(server, streams, reloads))
         longest.append(found)

@@ -244,7 +244,7 @@ class Subscription:
         """Return what is to be sent, nothing, or None at the end."""
         before, now = self._after, self._feed.now
         ended = self._closed or self.over
-        if ended or before is None or self._pending or len(self.channels) > 1:
+        if ended or before is None or self._pending or len(self.channels) != 1:
             return self._own_block()
         channel = self.channels[0]
         known, steps = channel.steps
