@@ -110,3 +110,18 @@ def test_resume_and_check(app: Flask) -> None:
     output = run(app, "check", "--clean").output
     assert "files can be saved" in output
     assert "0 files of killed processes removed" in output
+
+
+def test_check_for_scripts(app: Flask) -> None:
+    """Each finding is an object, which names its store."""
+    lines = run(app, "check", "--json").output.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert {it["store"] for it in found} == {"default"}
+    assert any("files can be saved" in it["finding"] for it in found)
+
+
+@pytest.mark.parametrize("command", ["", "check", "jobs", "sweep", "uploads"])
+def test_examples(app: Flask, command: str) -> None:
+    """The help of what takes options shows how they are used."""
+    output = run(app, *command.split(), "--help").output
+    assert f"  flask store {command}" in output.partition("Examples:")[2]

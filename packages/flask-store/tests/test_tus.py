@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import time
 import uuid
@@ -516,6 +517,9 @@ def test_command(make: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) ->
     runner = app.test_cli_runner()
     listed = runner.invoke(args=["store", "uploads"]).output
     assert "3 of 1,000  0 min  unfinished  me  a.txt" in listed
+    told = json.loads(runner.invoke(args=["store", "uploads", "--json"]).output)
+    assert (told["offset"], told["length"], told["owner"]) == (3, 1000, "me")
+    assert (told["id"], told["state"]) == (url.rpartition("/")[2], "unfinished")
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + 11)
     swept = runner.invoke(args=["store", "uploads", "--sweep"]).output

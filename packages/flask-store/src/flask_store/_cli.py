@@ -25,6 +25,7 @@ from ._stores import STORES
 from ._tus.cli import CHOSEN
 from ._tus.cli import check_url
 from ._tus.cli import uploads
+from .file_wrapper import FileWrapper
 from .stores.base import BaseStore
 
 
@@ -37,6 +38,25 @@ Examples:
   flask store put *.jpg --to avatars
   flask store ls avatars/ --json
   flask store --store private jobs
+"""
+
+CHECK_EXAMPLES = """\b
+Examples:
+  flask store check
+  flask store check --clean
+  flask store check https://example.com/uploads --header "Authorization: Bearer X"
+"""
+JOBS_EXAMPLES = """\b
+Examples:
+  flask store jobs
+  flask store jobs --json | jq 'select(.state == "failed")'
+  flask store jobs retry
+"""
+SWEEP_EXAMPLES = """\b
+Examples:
+  flask store sweep avatars/
+  flask store sweep avatars/ --days 7 --delete
+  flask store sweep avatars/ --session myapp.db:Session
 """
 
 
@@ -94,10 +114,14 @@ def _chosen() -> str | None:
 def ls(prefix: str, as_json: bool) -> None:
     """List the files whose names start with PREFIX: bytes, time, name."""
     for file in _provider().list(prefix):
-        if as_json:
-            modified = file.modified.isoformat()
-            echo_json({"name": str(file), "size": file.size, "modified": modified})
-            continue
+        _echo_file(file, as_json=as_json)
+
+
+def _echo_file(file: FileWrapper, *, as_json: bool) -> None:
+    if as_json:
+        modified = file.modified.isoformat()
+        echo_json({"name": str(file), "size": file.size, "modified": modified})
+    else:
         click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
 
 
@@ -200,7 +224,7 @@ def resume(timeout: float | None) -> None:
         raise click.ClickException(f"{len(left)} uploads are not sent")
 
 
-@cli.group(invoke_without_command=True)
+@cli.group(invoke_without_command=True, epilog=JOBS_EXAMPLES)
 @json_option
 @click.pass_context
 @with_appcontext
@@ -246,33 +270,40 @@ def _failed(provider: BaseStore) -> list[str]:
     return [job.id for job in provider.pending() if job.state == "failed"]
 
 
-@cli.command()
+@cli.command(epilog=CHECK_EXAMPLES)
 @click.argument("url", required=False)
 @click.option("--clean", is_flag=True, help="Remove what killed processes left.")
 @click.option("--header", "headers", multiple=True, help="Send 'NAME: VALUE' to URL.")
-def check(url: str | None, clean: bool, headers: Sequence[str]) -> None:
+@json_option
+def check(url: str | None, clean: bool, headers: Sequence[str], as_json: bool) -> None:
     """Try the store out, and tell what it can do and what was left behind.
 
     With the URL of uploads that resume, try out from here whether they do through the
     servers and proxies in between.
     """
     if url is not None:
-        check_url(url, headers)
+        check_url(url, headers, as_json=as_json)
         return
     providers = _providers()
     for provider in providers:
         label = f"{provider.config.store}: " if len(providers) > 1 else ""
         with closing(provider.check(clean=clean)) as findings:
             for finding in findings:
-                click.echo(f"{label}{finding}")
+                if as_json:
+                    echo_json({"store": provider.config.store, "finding": finding})
+                else:
+                    click.echo(f"{label}{finding}")
 
 
-@cli.command()
+@cli.command(epilog=SWEEP_EXAMPLES)
 @click.argument("prefix")
 @click.option("--session", "path", help="Where the session is: 'module:name'.")
 @click.option("--days", default=1.0, help="Spare files that are younger; 1 by default.")
 @click.option("--delete", is_flag=True, help="Delete them, not only list them.")
-def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
+@json_option
+def sweep(
+    prefix: str, path: str | None, days: float, delete: bool, as_json: bool
+) -> None:
     """List the files under PREFIX that no row of the database names.
 
     All models have to be imported by the app. The session is Flask-SQLAlchemy's, or
@@ -287,7 +318,7 @@ def sweep(prefix: str, path: str | None, days: float, delete: bool) -> None:
         for file in files_without_rows(
             session, prefix, store=_chosen() or DEFAULT, older=age, delete=delete
         ):
-            click.echo(f"{file.size:>14,}  {file.modified:%Y-%m-%d %H:%M:%S}  {file}")
+            _echo_file(file, as_json=as_json)
 
 
 @cli.command("config")
