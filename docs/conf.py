@@ -71,7 +71,7 @@ html_show_sphinx = False
 PUBLIC_NAMES = {
     "Flask": "flask.Flask",
     "FileStorage": "werkzeug.datastructures.FileStorage",
-    "SaveOptions": "flask_store._attributes.SaveOptions",
+    "SaveOptions": "flask_store.SaveOptions",
     "datetime": "datetime.datetime",
     "flask.wrappers.Response": "flask.Response",
     "jinja2.environment.Template": "jinja2.Template",

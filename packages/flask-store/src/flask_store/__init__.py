@@ -1,12 +1,22 @@
 """Save uploads, somewhere, safely."""
 
+from ._accept import Accept
 from ._accept import Incoming
 from ._attributes import Attributes
+from ._attributes import SaveOptions
 from ._extension import Provider
 from ._extension import Store
 from ._extension import deliver
+from ._jobs import Job
+from ._jobs import JobState
+from ._listing import Page
 from ._signals import upload_failed
 from ._signals import upload_finished
+from ._tus.companion import Companion
+from ._tus.endpoint import Uploads
+from ._tus.receiver import Authorize
+from ._tus.upload import Step
+from ._tus.upload import Upload
 from .config import Config
 from .exceptions import BackendError
 from .exceptions import ConfigError
@@ -25,8 +35,11 @@ from .file_wrapper import FileWrapper
 
 
 __all__ = [
+    "Accept",
     "Attributes",
+    "Authorize",
     "BackendError",
+    "Companion",
     "Config",
     "ConfigError",
     "DigestError",
@@ -35,15 +48,22 @@ __all__ = [
     "Incoming",
     "InvalidAttributeError",
     "InvalidNameError",
+    "Job",
+    "JobState",
     "MissingDependencyError",
     "NoFileError",
     "NotConfiguredError",
     "NotFoundError",
+    "Page",
     "Provider",
     "RefusedError",
+    "SaveOptions",
     "SetupError",
+    "Step",
     "Store",
     "StoreError",
+    "Upload",
+    "Uploads",
     "deliver",
     "upload_failed",
     "upload_finished",

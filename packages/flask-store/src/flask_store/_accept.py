@@ -66,6 +66,7 @@ class Incoming:
         return data
 
 
+#: Sees a file before it has a name: returns the type that it found, None, or raises.
 Accept: TypeAlias = Callable[[Incoming], str | None]
 
 
