@@ -25,6 +25,7 @@ from .receiver import Authorize as Authorize
 from .receiver import Receiver
 from .receiver import answer
 from .receiver import logger
+from .receiver import refused
 from .upload import MovedError
 from .upload import RefusedRequest
 from .upload import Upload
@@ -45,7 +46,7 @@ class Uploads(Receiver):
         how: dict[str, Any] = {"provide_automatic_options": False}
         for rule in ("", "/"):
             self.add_url_rule(
-                rule, "collection", self._collection, methods=["OPTIONS", "POST"],
+                rule, "collection", self._collection, methods=protocol.METHODS,
                 strict_slashes=True, **how,
             )  # fmt: skip
         self.add_url_rule(
@@ -54,9 +55,12 @@ class Uploads(Receiver):
         self.after_request(_name_version)
 
     def _collection(self) -> Response:
-        if request.method == "OPTIONS":
+        method = protocol.method_of(request.method, request.headers)
+        if method == "OPTIONS":
             return answer(204, protocol.option_fields(self.limits))
         protocol.check_version(request.headers)
+        if method != "POST":
+            abort(405)
         return self._create()
 
     def _upload(self, upload_id: str) -> Response:
@@ -78,6 +82,7 @@ class Uploads(Receiver):
         if has_body:
             # Before anything is created (extension Creation With Upload).
             protocol.check_media_type(request.headers)
+        checksum = protocol.read_checksum(request.headers)
         upload = Upload(
             id=uuid.uuid4().hex,
             owner="",
@@ -95,7 +100,12 @@ class Uploads(Receiver):
             place.create(upload)
         fields = {"Location": url_for(".upload", upload_id=upload.id)}
         if has_body:
-            offset = self._receive(place, upload, 0)
+            try:
+                offset = self._receive(place, upload, 0, checksum)
+            except (RefusedRequest, MovedError):
+                # The client will never know its URL.
+                place.delete(upload)
+                raise
             fields["Upload-Offset"] = str(offset)
         if upload.is_complete(offset):
             self.finish(place, upload)
@@ -117,6 +127,16 @@ class Uploads(Receiver):
 
     def _append(self, upload_id: str) -> Response:
         place, upload = self.find("append", upload_id)
+        try:
+            return self._append_to(place, upload)
+        except (RefusedRequest, MovedError) as error:
+            response = refused(error)
+            if upload.file is None:
+                touched = place.touched(upload)
+                response.headers.update(protocol.expiry_fields(touched, self.limits))
+            return response
+
+    def _append_to(self, place: Place, upload: Upload) -> Response:
         appending = protocol.read_appending(request.headers, upload, self.limits)
         offset = place.offset(upload)
         if appending.offset != offset:
@@ -162,12 +182,11 @@ class Uploads(Receiver):
         place: Place,
         upload: Upload,
         offset: int,
-        checksum: Checksum | None = None,
+        checksum: Checksum | None,
     ) -> int:
         """Append the body of the request; return where the upload ends."""
         known = self.limits.max_size if upload.length is None else upload.length
         missing = UNLIMITED if known is None else known - offset
-        checksum = checksum or protocol.read_checksum(request.headers)
         if checksum is None:
             body = Body(missing)
             offset = place.append(upload, offset, body)

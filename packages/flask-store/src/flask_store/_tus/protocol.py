@@ -36,7 +36,8 @@ EXTENSIONS = (
 #: By the name that clients use; sha1 is the one that every server has to know.
 ALGORITHMS = ("sha1", "md5", "sha256", "sha512")
 MEDIA_TYPE = "application/offset+octet-stream"
-METHODS = ("OPTIONS", "POST", "HEAD", "PATCH", "DELETE")
+#: What the routes take: the method that counts may be another one.
+METHODS = ("OPTIONS", "GET", "POST", "HEAD", "PATCH", "PUT", "DELETE")
 CHECKSUM_MISMATCH = 460
 
 Fields: TypeAlias = Mapping[str, str] | Headers

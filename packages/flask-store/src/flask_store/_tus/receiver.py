@@ -92,7 +92,7 @@ class Receiver(Blueprint):
         self.limits: Limits = Limits(max_size=max_size, expires=expires)
         self._next_sweep = 0.0
         self.register_error_handler(RefusedRequest, refused)
-        self.register_error_handler(MovedError, _moved)
+        self.register_error_handler(MovedError, refused)
         self.register_error_handler(BackendError, _failed)
 
     def register(self, app: Any, options: dict[str, Any]) -> None:
@@ -234,16 +234,14 @@ def answer(status: int, fields: Mapping[str, str] | None = None) -> Response:
     return response
 
 
-def refused(error: RefusedRequest) -> Response:
+def refused(error: RefusedRequest | MovedError) -> Response:
     """Return the answer to a request that is refused."""
+    if isinstance(error, MovedError):
+        error = RefusedRequest(409, "Upload-Offset is not where the upload ends")
     response = answer(error.status)
     response.data = error.reason
     response.mimetype = "text/plain"
     return response
-
-
-def _moved(_: MovedError) -> Response:
-    return refused(RefusedRequest(409, "Upload-Offset is not where the upload ends"))
 
 
 def _failed(error: BackendError) -> Response:
