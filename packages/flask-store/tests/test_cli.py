@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
+from flask_store import BackendError
 from flask_store import Store
 from flask_store.stores import BaseStore
 
@@ -75,6 +76,27 @@ def test_get(app: Flask, provider: BaseStore) -> None:
     assert result.exit_code == 1
     assert "a.txt is there already" in result.output
     assert Path("a.txt").read_text() == "mine"
+
+
+def test_get_that_is_cut(
+    app: Flask, provider: BaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that fails midway leaves nothing, so that it can be tried again."""
+    provider.save(io.BytesIO(b"content"), "a.txt")
+
+    class Cut(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if data := super().read(3):
+                return data
+            raise BackendError("read", "a.txt", "the line broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(provider), "open", lambda *_: Cut(b"content"))
+        result = run(app, "get", "a.txt")
+    assert (result.exit_code, "the line broke" in result.output) == (1, True)
+    assert list(Path().iterdir()) == []
+    assert run(app, "get", "a.txt").exit_code == 0
+    assert [path.name for path in Path().iterdir()] == ["a.txt"]
 
 
 def test_rm(app: Flask, provider: BaseStore) -> None:

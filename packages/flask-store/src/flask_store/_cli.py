@@ -19,6 +19,7 @@ from ._setup import Commands
 from ._setup import echo_config
 from ._setup import echo_json
 from ._setup import json_option
+from ._spool import rename_unless_taken
 from ._state import DEFAULT
 from ._state import get_state
 from ._stores import STORES
@@ -157,25 +158,28 @@ def get(name: str, target: Path | None) -> None:
     """Copy the file NAME to TARGET, by default here; nothing is overwritten."""
     file = _provider().file(name)
     path = target or Path(file.filename)
+    taken = path.exists()
+    # Half a file is none, so it has its name last.
+    made = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        if not taken:
+            _fetch(file, made)
+            taken = not rename_unless_taken(str(made), str(path))
+    finally:
+        made.unlink(missing_ok=True)
+    if taken:
+        raise click.ClickException(f"{path} is there already")
+
+
+def _fetch(file: FileWrapper, path: Path) -> None:
     with (
         file.open() as source,
+        path.open("xb") as sink,
         click.progressbar(length=file.size, label=file.filename) as bar,
     ):
-        made = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with path.open("xb"), made.open("xb") as sink:
-                try:
-                    while data := source.read(CHUNK):
-                        sink.write(data)
-                        bar.update(len(data))
-                    made.replace(path)
-                except BaseException:
-                    # Half a file is none.
-                    made.unlink(missing_ok=True)
-                    path.unlink(missing_ok=True)
-                    raise
-        except FileExistsError as error:
-            raise click.ClickException(f"{path} is there already") from error
+        while data := source.read(CHUNK):
+            sink.write(data)
+            bar.update(len(data))
 
 
 @cli.command()

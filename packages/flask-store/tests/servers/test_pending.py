@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import os
@@ -29,6 +31,7 @@ from flask_store import _courier as courier_module
 from flask_store import deliver
 from flask_store import upload_failed
 from flask_store._jobs import JobState
+from flask_store._spool import HIDDEN_PREFIX
 from flask_store.config import Config
 from flask_store.stores.s3 import S3GeventStore
 from flask_store.stores.s3 import S3Store
@@ -425,6 +428,32 @@ def test_exit_in_the_middle(
     )
     assert done.returncode == 7, done.stderr
     assert "8 uploads stay" in done.stderr or not limit
+
+
+def test_locks_of_nfs(
+    app: Flask,
+    provider: S3GeventStore,
+    ends: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Uploads are sent where only a descriptor that can write can lock, as on NFS."""
+    lock = fcntl.flock
+
+    def lock_of_nfs(descriptor: int, operation: int) -> None:
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        if operation & fcntl.LOCK_EX and mode == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_of_nfs)
+    left = provider.journal.folder / f"{HIDDEN_PREFIX}left"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with app.app_context():
+        file = Store().Provider().save(io.BytesIO(b"x"), "a.txt")
+    until(lambda: ends, "it was not sent")
+    assert ends == [(str(file), None)]
+    assert list(provider.journal.leftovers()) == [left]
 
 
 APP = """
