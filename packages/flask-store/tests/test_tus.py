@@ -112,11 +112,13 @@ def make(
 ) -> Iterator[Callable[..., Flask]]:
     """Make an app with uploads that resume."""
     receivers = []
+    made = []
 
     def create(**options: Any) -> Flask:
         app = Flask(__name__)
         app.config |= config
         store = Store(app)
+        made.append((store, app))
 
         def authorize(step: str, upload: Upload) -> str | None:
             if "X-Refuse" in request.headers:
@@ -135,6 +137,8 @@ def make(
 
     yield create
     receivers.clear()
+    for store, app in made:
+        store.stop(app)
 
 
 @pytest.fixture

@@ -159,7 +159,6 @@ class Courier:
         if self._process != os.getpid():
             return True
         self._hurrying = self._draining = True
-        self._seen, self._next_look = -1, 0.0
         self._wake.set()
         deadline = time.monotonic() + limit
         while self._draining or self._new or self._due or self._active:
@@ -171,24 +170,20 @@ class Courier:
     def _at_exit(self, process: int) -> None:
         if process != os.getpid():
             return
-        if not self._limit or self.drain(self._limit):
-            self._end()
-            return
-        self._end()
-        left = len(self._active | self._due.keys())
-        logger.warning("%d uploads stay in the spool", left)
-
-    def _end(self) -> None:
-        """Begin nothing more, and do not wait for what is being tried."""
+        drained = not self._limit or self.drain(self._limit)
+        # Nothing more begins; what is being tried is not waited for.
         self._stopping = True
         self._wake.set()
+        if not drained:
+            left = len(self._active | self._due.keys())
+            logger.warning("%d uploads stay in the spool", left)
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
             self._take_tried()
             self._take_new()
-            if time.monotonic() >= self._next_look:
+            if self._draining or time.monotonic() >= self._next_look:
                 self._read_journal()
             while self._is_free() and (job_id := self._pop()):
                 self._given.put(job_id)
@@ -223,7 +218,7 @@ class Courier:
         begun = time.monotonic()
         found: list[tuple[str, float]] = []
         try:
-            found = off_the_hub(self._read)
+            found = off_the_hub(self._read, again=draining)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             self._outage.failed("spool", error)
         else:
@@ -237,9 +232,9 @@ class Courier:
         if draining:
             self._draining = False
 
-    def _read(self) -> list[tuple[str, float]]:
+    def _read(self, *, again: bool) -> list[tuple[str, float]]:
         changed = self._changed()
-        if changed == self._seen:
+        if changed == self._seen and not again:
             return []
         found = list(self._look())
         if time.time() - changed / 1e9 > TICK_SECONDS:
@@ -260,9 +255,10 @@ class Courier:
             heapq.heappop(self._heap)
             if self._due.get(job_id) != due:
                 continue
-            del self._due[job_id]
             if job_id not in self._active:
+                # In this order, as above.
                 self._active.add(job_id)
+                del self._due[job_id]
                 return job_id
             self._schedule(job_id, time.time() + FIRST_DELAY)
         return None
@@ -273,7 +269,8 @@ class Courier:
         # With all workers at work, the first that is free wakes the loop.
         if self._heap and self._is_free():
             pause = min(pause, self._heap[0][0] - time.time())
-        return max(pause, POLL_SECONDS)
+        # Whatever the clock has done, not for ever.
+        return min(max(pause, POLL_SECONDS), LONGEST_DELAY)
 
     def _deliver(self, job_id: str) -> float | None:
         try:
