@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from typing import ClassVar
+from typing import Unpack
 
 from flask import Flask
 from flask import Response
@@ -50,6 +51,7 @@ from .place import Part
 from .place import Place
 from .place import host_lock
 from .receiver import Receiver
+from .receiver import ReceiverOptions
 from .receiver import answer
 from .upload import RefusedRequest
 from .upload import Step
@@ -71,7 +73,11 @@ class Companion(Receiver):
     metadata_field: ClassVar[str] = "metadata"
 
     def __init__(
-        self, url_prefix: str, *, name: str = "flask_store_companion", **options: Any
+        self,
+        url_prefix: str,
+        *,
+        name: str = "flask_store_companion",
+        **options: Unpack[ReceiverOptions],
     ) -> None:
         super().__init__(name, url_prefix, **options)
         one = "/s3/multipart/<upload_id>"

@@ -6,6 +6,7 @@ import time
 import uuid
 from dataclasses import replace
 from typing import Any
+from typing import Unpack
 
 from flask import Response
 from flask import abort
@@ -23,6 +24,7 @@ from .protocol import CHECKSUM_MISMATCH
 from .protocol import Checksum
 from .receiver import Authorize as Authorize
 from .receiver import Receiver
+from .receiver import ReceiverOptions
 from .receiver import answer
 from .receiver import logger
 from .receiver import refused
@@ -40,7 +42,7 @@ class Uploads(Receiver):
         url_prefix: str,
         *,
         name: str = "flask_store_uploads",
-        **options: Any,
+        **options: Unpack[ReceiverOptions],
     ) -> None:
         super().__init__(name, url_prefix, **options)
         how: dict[str, Any] = {"provide_automatic_options": False}

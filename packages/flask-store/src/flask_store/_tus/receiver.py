@@ -16,7 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import ClassVar
+from typing import Required
 from typing import TypeAlias
+from typing import TypedDict
 
 from flask import Blueprint
 from flask import Flask
@@ -55,6 +57,16 @@ Authorize: TypeAlias = Callable[[Step, Upload], str | None]
 SWEEP_SECONDS = 60
 #: Metadata that has a place of its own, or is of no use to anybody later.
 TAKEN = {"filename", "filetype", "name", "type", "relativepath"}
+
+
+class ReceiverOptions(TypedDict, total=False):
+    """The options of all routes that receive uploads."""
+
+    authorize: Required[Authorize]
+    provider: Required[Callable[[], BaseStore]]
+    max_size: int | None
+    max_uploads: int | None
+    expires: float
 
 
 class Receiver(Blueprint):
