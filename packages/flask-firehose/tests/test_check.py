@@ -40,7 +40,7 @@ def serve() -> Iterator[Callable[[Pages], str]]:
                 self.wfile.write(found(fields) if found else missing)
                 self.close_connection = True
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Say nothing."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

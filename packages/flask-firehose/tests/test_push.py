@@ -28,6 +28,7 @@ from flask import stream_with_context
 import flask_firehose
 from flask_firehose import Firehose
 from flask_firehose import SetupError
+from flask_firehose import _push
 from flask_firehose import push
 from flask_firehose import push_static
 
@@ -176,6 +177,20 @@ def test_odd_objects(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> Non
     app.jinja_env.globals["odd"] = [Incomparable("print")]
     assert client.get("/").headers["Link"] == "</b.css>; rel=preload; as=style"
     assert "'/': pushing '/a.css' failed: media is ['print']: use" in caplog.text
+
+
+def test_made_up_links(make_app: MakeApp) -> None:
+    """However many links are pushed, those that are kept are few."""
+    client = make_app("{{ push('/own.css', nonce=request.args.n) }}").test_client()
+    for number in range(20):
+        link = client.get(f"/?n=r4nd0m{number}").headers["Link"]
+        assert link.endswith(f"nonce=r4nd0m{number}")
+    assert ("/own.css", ()) not in _push._made
+    client = make_app("{{ push('/way.css', media=request.args.m) }}").test_client()
+    for number in range(20):
+        link = client.get(f"/?m=print{number}").headers["Link"]
+        assert link.endswith(f"media=print{number}")
+    assert len(_push._made["/way.css", ()]) == _push.MAX_WAYS + 1
 
 
 def test_undefined(make_app: MakeApp) -> None:

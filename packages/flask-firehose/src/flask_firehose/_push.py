@@ -25,8 +25,9 @@ from .exceptions import LinkError
 from .exceptions import SetupError
 
 
-#: Enough for the links of an app; made-up ones must not fill the memory.
-MAX_MADE = 1024
+#: Enough for the URLs of an app, and for the ways in which it pushes each; made-up
+#: ones must not fill the memory.
+MAX_MADE, MAX_WAYS = 1024, 7
 _made: dict[tuple[object, ...], list[tuple[AnyLink, Link]]] = {}
 
 
@@ -93,9 +94,11 @@ def push(url: str, *flags: Flag, **attributes: Unpack[AnyLink]) -> str:
 def _make(url: str, flags: tuple[Flag, ...], attributes: AnyLink) -> Link:
     """Make a link, and keep it for the next time."""
     link = Link.make(url, *flags, **attributes)
-    if sum(map(len, _made.values())) >= MAX_MADE:
-        _made.clear()
-    _made.setdefault((url, flags), []).append((attributes, link))
+    if not link.personal:
+        if len(_made) >= MAX_MADE:
+            _made.clear()
+        others = _made.get((url, flags), [])[-MAX_WAYS:]
+        _made[url, flags] = [*others, (attributes, link)]
     return link
 
 
