@@ -306,7 +306,7 @@ def _watched(kind: type[Request]) -> type[Request]:
             self.__dict__["remote_addr"] = value
 
         @cached_property
-        def cookies(self) -> Cookies:
+        def cookies(self) -> Cookies:  # pyright: ignore - cached as in its base
             recorder: Recorder = self.__dict__[_RECORDER]
             with unrecorded():
                 parsed: Any = parse_cookie(self.environ)
