@@ -35,6 +35,8 @@ PARALLEL = (
 )  # fmt: skip
 # A busy machine may start a server too late; what is tried again is reported.
 RERUNS = ("--reruns", "2") if "CI" in os.environ else ()
+# What the tests' own process runs of the packages; servers' processes are not counted.
+COVERAGE = ("--cov", "--cov-report=term-missing:skip-covered")
 # Beside other extensions, and on every server.
 SUITES = ("tests/coexistence", "tests/servers")
 SITE = "dist/docs"
@@ -105,7 +107,8 @@ def run_own_tests(session: nox.Session, sdist: Path) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests, against every server that is installed."""
     install_workspace(session, "tests")
-    pytest = (*STRICT_PYTHON, "-m", "pytest", *PARALLEL, *RERUNS)
+    coverage = COVERAGE if "CI" in os.environ else ()
+    pytest = (*STRICT_PYTHON, "-m", "pytest", *PARALLEL, *RERUNS, *coverage)
     session.run(*pytest, *session.posargs)
 
 
