@@ -272,7 +272,7 @@ def test_unknown_entry(make_app: MakeApp) -> None:
     app.add_url_rule("/view", "view", lambda: str(vite("src/mian.ts")))
     with pytest.raises(
         ManifestError,
-        match=r"'src/mian.ts' is no entry of .*did you mean 'src/main.ts'\?",
+        match=r"'src/mian.ts' is not an entry of .*did you mean 'src/main.ts'\?",
     ):
         app.test_client().get("/view")
 

@@ -130,9 +130,11 @@ def test_visitors(serve: Callable[[Pages], str]) -> None:
         return (hint if "cookie" in fields else b"") + PAGE % (head, b"")
 
     findings = found(serve({"/": page}) + "/")
-    assert findings["another visitor gets other hints"] == "note"
+    assert findings["another visitor gets different hints"] == "note"
     assert findings["answered by one, 1.1 two"] == "note"
-    assert findings["the page depends on cookies: caches keep it for nobody else"]
+    assert findings[
+        "the page depends on cookies: caches do not share it between visitors"
+    ]
 
 
 def test_page_that_fails(serve: Callable[[Pages], str]) -> None:

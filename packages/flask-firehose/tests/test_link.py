@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown priority": ({"fetchpriority": "urgent"}, "use high, low, auto"),
     "unknown crossorigin": ({"crossorigin": "yes"}, "use anonymous"),
     "flag with a value": ({"nopush": "no"}, "use True or False"),
-    "unknown attribute": ({"colour": "red"}, "the attributes are rel, as"),
+    "unknown attribute": ({"colour": "red"}, "unknown attribute; use one of rel, as"),
     "unknown rel": ({"rel": "stylesheet"}, "use preload, "),
     "empty rel": ({"rel": ""}, "use preload, "),
     "no rel": ({"rel": False}, "use preload, "),

@@ -52,7 +52,7 @@ def test_hints_above_the_route(app: Flask, caplog: pytest.LogCaptureFixture) -> 
             assert "Link" in app.test_client().get("/right").headers
             assert "Link" not in app.test_client().get("/wrong").headers
     assert warnings(caplog) == [
-        "@hints stands above the route of 'wrong', so the app knows the view without "
+        "@hints is above the route of 'wrong', so the app registered the view without "
         "it: put @hints below @app.route"
     ]
 
@@ -102,7 +102,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "its as": (lambda: static("a.css", as_="stlye"), "as is 'stlye': use audio"),  # type: ignore[arg-type]
     "its name": (
         lambda: static("a.css", crossorgin=True),  # type: ignore[call-arg]
-        "crossorgin is True: did you mean crossorigin?",
+        "crossorgin is True: unknown attribute .did you mean 'crossorigin'",
     ),
     "a number": (lambda: prefetchable(5), "view is 5: put @prefetchable above"),  # type: ignore[call-overload]
     "a flag": (
@@ -147,9 +147,9 @@ def test_pushed_mistakes(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
         [
             "url is None: push a string",
             "as is 'stlye': use audio, document",
-            "crossorgin is True: did you mean crossorigin? the attributes are rel",
+            "crossorgin is True: unknown attribute (did you mean 'crossorigin'?); use",
             "fetchpriority is 'highest': use high, low, auto",
-            "nopsh is True: did you mean nopush?",
+            "nopsh is True: unknown attribute (did you mean 'nopush'?)",
             "url is ['/a.css']: push a string",
         ],
         strict=True,

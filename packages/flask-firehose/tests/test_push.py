@@ -312,7 +312,8 @@ def test_streamed(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
     assert response.text == "/late.css"
     assert response.headers["Link"] == "</early.css>; rel=preload; as=style"
     assert (
-        "'/view': pushed too late, the response had begun: '/late.css'" in caplog.text
+        "'/view': pushed too late, the response had already started: '/late.css'"
+        in caplog.text
     )
 
 
@@ -352,14 +353,14 @@ def test_pushed_after_the_page(
     assert headers.getlist("Link") == [
         "</a.css>; rel=preload; as=style, </b.css>; rel=preload; as=style"
     ]
-    assert "pushed too late, the response had begun: '/c.css'" in caplog.text
+    assert "pushed too late, the response had already started: '/c.css'" in caplog.text
 
 
 def test_no_static_folder(make_app: MakeApp) -> None:
     """A file that no folder serves is an error that says what to do."""
     app = Flask(__name__, static_folder=None)
     Firehose(app)
-    message = r"'a.css' has no URL, as there is no static folder behind 'static': give"
+    message = r"'a.css' has no URL: 'static' has no static folder; give"
     with app.test_request_context(), pytest.raises(SetupError, match=message):
         push_static("a.css")
 

@@ -74,12 +74,12 @@ def test_nothing_handed_over() -> None:
     """A URL whose answer has nothing to do with a file is not to be checked."""
     problem = answered(state(), wants(), reply())
     assert problem is not None
-    assert problem.symptom == "the app hands no file over for this URL"
+    assert problem.symptom == "the app sends no file for this URL"
 
 
 @pytest.mark.parametrize(
     ("status", "cause"),
-    [(404, "signs with another key"), (403, "give --cookie or --header")],
+    [(404, "signs with another key"), (403, "pass --cookie or --header")],
 )
 def test_app_that_says_no_path(file: File, status: int, cause: str) -> None:
     """An app of another key does not say what it was asked for."""
@@ -161,4 +161,4 @@ def test_directory_is_shown() -> None:
     """A front that lists a directory is told how not to."""
     problem = directory(reply(body=b"Index of /"), reply(404, b""))
     assert problem is not None
-    assert problem.symptom == "a directory is shown"
+    assert problem.symptom == "the contents of a directory are shown"

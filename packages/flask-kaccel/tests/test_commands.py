@@ -242,19 +242,19 @@ def test_check_for_a_script(make_app: MakeApp) -> None:
 @pytest.mark.parametrize(
     ("config", "query", "symptom", "cause"),
     [
-        (NGINX, "a.txt", "Flask sent it", "has another configuration"),
+        (NGINX, "a.txt", "Flask sent it", "is configured differently"),
         (
             {"KACCEL_HOST": "127.0.0.1:5", **NGINX},
             "a.txt", "Flask sent it", "add `proxy_set_header Host $http_host;`",
         ),
         ({}, "a.txt", "Flask sends all files", "set KACCEL_REDIRECT_PATH"),
-        (NGINX, "missing", "the app answers 404", "the app knows no such file"),
+        (NGINX, "missing", "the app answers 404", "the app has no such file"),
         (NGINX, "error", "the app answers 500", "the app fails: see its log"),
         (
             {"TESTING": True, **NGINX},
             "error", "the app fails with ValueError('no')", "see the app's log",
         ),
-        (NGINX, "login", "the app answers 302", "give --cookie or --header"),
+        (NGINX, "login", "the app answers 302", "pass --cookie or --header"),
         (NGINX, "text", "Flask sent it", "it is in no mapping, is empty, or has"),
     ],
 )  # fmt: skip
@@ -285,7 +285,7 @@ def test_check_of_a_route_under_a_prefix(make_app: MakeApp) -> None:
     app.add_url_rule("/protected/<name>", view_func=lambda name: name)
     with serving(app) as url:
         output = run(app, "check", f"{url}/send?a.txt").output
-    assert "FAIL /protected/ is the front's alone: the app has the route" in output
+    assert "FAIL /protected/ is reserved for the front: the app has the route" in output
 
 
 def test_check_of_a_name_as_people_write_it(make_app: MakeApp) -> None:
@@ -323,9 +323,11 @@ def test_check_of_a_mapping_without_files(tmp_path: Path) -> None:
     Kaccel(app)
     with serving(app) as url:
         output = run(app, "check", f"{url}/").output
-    assert f"FAIL {tmp_path}/missing/ is a directory: there is none here" in output
+    assert (
+        f"FAIL {tmp_path}/missing/ is a directory: there is no such directory" in output
+    )
     assert f"ok   {tmp_path}/empty/ is a directory" in output
-    assert f"FAIL {tmp_path}/empty/ is sent by the front: no URL was" in output
+    assert f"FAIL {tmp_path}/empty/ is sent by the front: none of the" in output
     assert "ok   /s3/ is closed" in output
     assert "ok   /empty/ is closed" in output
 
@@ -354,11 +356,11 @@ def test_wrong_options(make_app: MakeApp, option: list[str]) -> None:
     ("url", "message"),
     [
         ("example.com/a.txt", "starts with http:// or https://"),
-        ("http://127.0.0.1:port/", "is no URL"),
+        ("http://127.0.0.1:port/", "is not a URL"),
         ("http://127.0.0.1:1/a b", "does not answer"),
         ("https://127.0.0.1:1/a", "does not answer"),
-        ("http://a..b/", "is no URL"),
-        ("http://[::1/", "is no URL"),
+        ("http://a..b/", "is not a URL"),
+        ("http://[::1/", "is not a URL"),
     ],
 )
 def test_check_of_what_is_no_url(make_app: MakeApp, url: str, message: str) -> None:

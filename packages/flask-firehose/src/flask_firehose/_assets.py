@@ -105,8 +105,8 @@ def _manifest() -> Manifest:
     manifest = get_state().manifest
     if manifest is None:
         raise SetupError(
-            "there is no build: set FIREHOSE_MANIFEST to its manifest, such as "
-            "'static/dist/.vite/manifest.json'"
+            "no build is configured: set FIREHOSE_MANIFEST to the build's manifest, "
+            "such as 'static/dist/.vite/manifest.json'"
         )
     if current_app.debug:
         manifest.reload()

@@ -82,11 +82,11 @@ def check(url: str, *, insecure: bool = False) -> Iterator[Finding]:
     other = fetch(url, {"Accept-Encoding": "identity"}, insecure=insecure)
     if _hints(other):
         yield bad(
-            "a client that sends no Sec-Fetch-Mode got a 103, which many take for "
-            "the answer"
+            "a client that sends no Sec-Fetch-Mode got a 103, which many mistake for "
+            "the response"
         )
     else:
-        yield ok("a client that does not navigate got no 103")
+        yield ok("a request that is not a navigation got no 103")
     yield from _response(page)
     seen = [*_hints(page), *parse(page.get("link"))]
     for target in {urljoin(url, hint.url): hint for hint in seen}.items():
@@ -94,9 +94,9 @@ def check(url: str, *, insecure: bool = False) -> Iterator[Finding]:
             yield from _target(*target, url, page, insecure=insecure)
     again = fetch(url, {**NAVIGATION, "Cookie": "session=x"}, insecure=insecure)
     if [hint.url for hint in _hints(again)] != [hint.url for hint in _hints(page)]:
-        yield note("another visitor gets other hints")
+        yield note("another visitor gets different hints")
     yield from _rules(url, page, insecure=insecure)
-    yield note(f"which hints a browser used, in its console: {SNIPPET}")
+    yield note(f"to see which hints a browser used, run in its console: {SNIPPET}")
 
 
 def _hints(answer: Answer) -> list[Hint]:
@@ -147,7 +147,9 @@ def _response(page: Answer) -> Iterator[Finding]:
     if via:
         yield note(f"answered by {via}")
     if page.get("set-cookie") or "cookie" in page.get("vary").lower():
-        yield note("the page depends on cookies: caches keep it for nobody else")
+        yield note(
+            "the page depends on cookies: caches do not share it between visitors"
+        )
 
 
 def _target(

@@ -27,7 +27,7 @@ Examples:
 """
 COLORS = {"ok": "green", "bad": "red"}
 
-cli = Commands("firehose", help="Look at the links that pages push.", epilog=EXAMPLES)
+cli = Commands("firehose", help="Inspect the links that pages push.", epilog=EXAMPLES)
 
 
 @cli.command("config")
@@ -38,7 +38,7 @@ def show_config(as_json: bool) -> None:
 
 
 @cli.command("routes")
-@click.option("--visit", multiple=True, metavar="PATH", help="GET this page too.")
+@click.option("--visit", multiple=True, metavar="PATH", help="Request this page first.")
 def routes(visit: tuple[str, ...]) -> None:
     """List the hints that views declare, and what visited pages push.
 

@@ -116,7 +116,7 @@ def known(connector: PushTracker) -> set[str]:
         urls = connector.get_pushed() or ()
         return urls if isinstance(urls, set) else set(urls)
     except Exception:
-        logger.exception("the connector does not tell what was pushed")
+        logger.exception("reading the pushed URLs from the connector failed")
         return set()
 
 
@@ -125,4 +125,4 @@ def remember(connector: PushTracker, urls: set[str]) -> None:
     try:
         connector.set_pushed(urls)
     except Exception:
-        logger.exception("the connector does not remember what was pushed")
+        logger.exception("saving the pushed URLs with the connector failed")

@@ -102,7 +102,9 @@ def settle(page: Page, environ: Environ, status: str, headers: Fields) -> Fields
         if page.lesson:
             learn(page, page.lesson, environ, status, Headers(headers))
     except Exception:  # noqa: BLE001 - a hint is never worth the page
-        logger.exception("%r: the links are not settled", environ.get("PATH_INFO"))
+        logger.exception(
+            "%r: adding the links to the response failed", environ.get("PATH_INFO")
+        )
     return headers
 
 

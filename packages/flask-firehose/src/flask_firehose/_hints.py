@@ -144,8 +144,8 @@ def misplaced(app: Flask) -> Iterator[str]:
             yield f"the view {endpoint!r} is @hints itself: write @hints(...)"
         elif hasattr(view, HINTED) and not hasattr(view, ATTRIBUTE):
             yield (
-                f"@hints stands above the route of {endpoint!r}, so the app knows the "
-                "view without it: put @hints below @app.route"
+                f"@hints is above the route of {endpoint!r}, so the app registered "
+                "the view without it: put @hints below @app.route"
             )
 
 

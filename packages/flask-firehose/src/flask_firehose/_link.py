@@ -256,8 +256,8 @@ def _remedy(name: str) -> str:
         return "use True or False"
     names = ("rel", *CHOICES, *TEXTS, "nopush")
     near = get_close_matches(name, names, 1, 0.75)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"{meant}the attributes are {', '.join(names)}"
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown attribute{meant}; use one of {', '.join(names)}"
 
 
 def _serialized(pairs: Iterable[tuple[str, str | None]]) -> Iterator[str]:

@@ -41,7 +41,8 @@ def current_page() -> Page:
     except RuntimeError:
         get_state()  # says what else is missing
         raise SetupError(
-            "Firehose needs a request; push in a view, or in a template of one."
+            "Firehose needs a request; push in a view, or in a template that a view "
+            "renders."
         ) from None
     page: Page | None = getattr(current, KEY, None)
     if page is None:
@@ -73,7 +74,9 @@ def push(url: str, *flags: Flag, **attributes: Unpack[AnyLink]) -> str:
         page = current_page()
     if page.done:
         logger.warning(
-            "%r: pushed too late, the response had begun: %.999r", request.path, url
+            "%r: pushed too late, the response had already started: %.999r",
+            request.path,
+            url,
         )
         return url
     try:
@@ -135,8 +138,8 @@ def static_url(filename: str, endpoint: str) -> str:
         return url_for(endpoint, filename=filename)
     except BuildError:
         raise SetupError(
-            f"{filename!r} has no URL, as there is no static folder behind "
-            f"{endpoint!r}: give the app or blueprint one, or push a URL"
+            f"{filename!r} has no URL: {endpoint!r} has no static folder; give the "
+            "app or blueprint one, or push a URL"
         ) from None
 
 

@@ -78,7 +78,7 @@ class State:
             send([("Link", early.value)])
         except Exception:
             # A hint is never worth the page.
-            logger.exception("%r: the server sent no early hints", request.path)
+            logger.exception("%r: sending early hints failed", request.path)
             return False
         return True
 

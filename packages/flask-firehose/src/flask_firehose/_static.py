@@ -64,7 +64,7 @@ class StaticFiles:
             if self._app.get_send_file_max_age("main.css"):
                 return None
         return (
-            "static files are served without a max age, so browsers would fetch what "
-            "a 103 names twice, and it is left out: set SEND_FILE_MAX_AGE_DEFAULT, or "
-            "FIREHOSE_STATIC_FRESH if a proxy or middleware gives them one"
+            "static files have no max age, so browsers would fetch the files in a "
+            "103 twice; early hints leave them out: set SEND_FILE_MAX_AGE_DEFAULT, "
+            "or FIREHOSE_STATIC_FRESH if a proxy or middleware gives them one"
         )

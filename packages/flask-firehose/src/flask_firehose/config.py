@@ -24,40 +24,51 @@ class Config(Settings):
 
     prefix: ClassVar[str] = "FIREHOSE_"
 
-    early_hints: bool = key(False, "Send a 103 where the server can.")
-    learn: bool = key(True, "Send early what all pages of an endpoint push.")
+    early_hints: bool = key(False, "Send 103 Early Hints if the server supports it.")
+    learn: bool = key(True, "Send the links that all pages of an endpoint push early.")
     learn_prefixes: tuple[str, ...] = key(
-        (), "Where links beside static files start that may be learned.", _PREFIX
+        (),
+        "URL prefixes of links that may be learned, in addition to static files.",
+        _PREFIX,
     )
     manifest: str | None = key(
-        None, "The build's manifest, as a path relative to the app's root path."
+        None, "The path of the build's manifest, relative to the app's root path."
     )
     manifest_url: str | None = key(
-        None, "Where built files are served, if not in the static folder.", _PREFIX
+        None,
+        "The URL prefix of built files, if they are not in the static folder.",
+        _PREFIX,
     )
     max_bytes: int = key(
-        1024, "The longest `Link` value in bytes, your own included.", at_least(1)
+        1024,
+        "The maximum length of the `Link` header in bytes, your own links included.",
+        at_least(1),
     )
     max_head: int = key(
-        3840, "The longest head of a page with links, in bytes.", at_least(1)
+        3840,
+        "The maximum size of the response head of a page with links, in bytes.",
+        at_least(1),
     )
-    max_links: int = key(20, "The most links of one response.", at_least(1))
+    max_links: int = key(
+        20, "The maximum number of links in one response.", at_least(1)
+    )
     mimetypes: tuple[str, ...] = key(
         ("text/html", "application/xhtml+xml"),
-        "The responses that carry links.",
+        "The media types of responses that carry links.",
         matches(r"[a-z0-9.+-]+/[a-z0-9.+-]+", "a media type in lower case"),
     )
     refuse_speculation: bool = key(
-        False, "Answer 503 when an unmarked page is fetched ahead."
+        False, "Answer 503 when a browser prefetches an unmarked page."
     )
     speculation: Literal["conservative", "moderate", "eager"] | None = key(
-        None, "How soon browsers fetch marked pages ahead; None turns it off."
+        None, "How eagerly browsers prefetch marked pages; None turns it off."
     )
     static_fresh: bool = key(
-        False, "A proxy or middleware gives static files a max age."
+        False, "Whether a proxy or middleware gives static files a max age."
     )
     vite_server: str | None = key(
         None,
-        "Vite's development server with its base, such as 'http://localhost:5173/'.",
+        "The URL of Vite's development server with its base, such as "
+        "'http://localhost:5173/'.",
         matches(r"https?://[^/]+/(.*/)?", "a URL that ends with '/'"),
     )

@@ -54,4 +54,4 @@ class ManifestError(FirehoseError, LookupError):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.entry!r} is no entry of {self.manifest}{self.hint}"
+        return f"{self.entry!r} is not an entry of {self.manifest}{self.hint}"

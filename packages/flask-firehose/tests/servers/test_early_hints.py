@@ -370,7 +370,7 @@ def test_check(site: Site) -> None:
     for expected in (
         "ok    HTTP/2: browsers act on a 103",
         "ok    a navigation got a 103, ",
-        "ok    a client that does not navigate got no 103",
+        "ok    a request that is not a navigation got no 103",
         "ok    the page has 1 links in its header",
         "ok    /static/main.css: 18 bytes, public, max-age=60",
         "note  answered by gunicorn",

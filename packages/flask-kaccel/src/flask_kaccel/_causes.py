@@ -28,10 +28,10 @@ class Problem(NamedTuple):
 
 AGAIN = "put what `flask kaccel config` prints now into the server's configuration"
 LOGIN = (
-    "give --cookie or --header of a visitor who may have the file, or the URL of one "
-    "that everybody may have"
+    "pass --cookie or --header of a visitor who may download the file, or the URL of "
+    "a public file"
 )
-SLOW = "the file does not arrive in time"
+SLOW = "the file did not arrive in time"
 BY_STATUS = {
     401: "the front asks for a password: add `auth_basic off;` to the block",
     403: (
@@ -39,9 +39,9 @@ BY_STATUS = {
         "not read the directory"
     ),
     500: "the front has failed: its error log says why",
-    502: "the front does not reach the app, or the store has refused: see its error "
+    502: "the front cannot reach the app, or the store has refused: see its error "
     "log, and the URL after `proxy_pass`",
-    503: "the front does not reach the app: see the URL after `proxy_pass` or "
+    503: "the front cannot reach the app: see the URL after `proxy_pass` or "
     "`ProxyPass`",
     504: "the app or the store did not answer the front in time",
 }
@@ -55,7 +55,7 @@ def answered(state: State, wanted: Expected, reply: Reply) -> Problem | None:
         return _by_app(state, wanted, reply)
     if not wanted.handed and not reply.by_block:
         cause = "give the URL of a file that goes through flask-kaccel"
-        return Problem("the app hands no file over for this URL", cause)
+        return Problem("the app sends no file for this URL", cause)
     if reply.status in (301, 302, 303, 307, 308):
         where = reply.headers.get("Location", "")
         return Problem(f"the front redirects to {where}", "give that URL instead")
@@ -78,8 +78,8 @@ def _by_app(state: State, wanted: Expected, reply: Reply) -> Problem:
     if reply.status == 200:
         config = state.config
         reasons = [
-            "the running app has another configuration than this one, "
-            f"where KACCEL_BACKEND is {config.sender!r}"
+            "the running app is configured differently from this one, where "
+            f"KACCEL_BACKEND is {config.sender!r}"
         ]
         if config.host is not None:
             reasons.insert(
@@ -88,7 +88,9 @@ def _by_app(state: State, wanted: Expected, reply: Reply) -> Problem:
                 "`proxy_set_header Host $http_host;` or `ProxyPreserveHost on`",
             )
         if config.secret is not None:
-            reasons.insert(0, "the front does not add X-Kaccel-Secret, or another one")
+            reasons.insert(
+                0, "the front does not add X-Kaccel-Secret, or adds a wrong one"
+            )
         if not wanted.handed:
             reasons = ["it is in no mapping, is empty, or has an encoding"]
         return Problem("Flask sent it, not the front", "; or ".join(reasons))
@@ -100,7 +102,7 @@ def _by_app(state: State, wanted: Expected, reply: Reply) -> Problem:
 def _app_refuses(reply: Reply) -> Problem:
     symptom = f"the app answers {reply.status}"
     if reply.status == 404:
-        return Problem(symptom, "the app knows no such file: is the URL right?")
+        return Problem(symptom, "the app has no such file: check the URL")
     if reply.status >= 500:
         return Problem(symptom, "the app fails: see its log")
     return Problem(symptom, LOGIN)
@@ -108,14 +110,14 @@ def _app_refuses(reply: Reply) -> Problem:
 
 def _astray(wanted: Expected, reply: Reply) -> Problem:
     """Return why the running app refuses what it would hand over here."""
-    symptom = f"the app answers {reply.status} where it should hand the file over"
+    symptom = f"the app answers {reply.status} where it should send the file"
     path = reply.seen_path
     location = wanted.file.location if wanted.file else None
     prefix = location.prefix if location else (wanted.store or "").rpartition("/")[0]
     if path is not None and prefix and path.startswith(prefix):
         cause = (
-            f"the front has no block for {prefix}, so that the app was asked for "
-            f"{path}: {AGAIN}"
+            f"the front has no block for {prefix}, so the app was asked for {path}: "
+            f"{AGAIN}"
         )
         return Problem(symptom, cause)
     if path is not None and path != reply.path.partition("?")[0]:
@@ -156,7 +158,7 @@ def _refused(state: State, wanted: Expected, reply: Reply) -> Problem:
         line = f"`root * {source}`"
     else:
         line = f"`XSendFilePath {source}` or `x-sendfile-docroot`"
-    cause = f"it looks in another directory, or may not read this one: it needs {line}"
+    cause = f"it looks in another directory, or cannot read this one: it needs {line}"
     return Problem(symptom, cause)
 
 
@@ -176,23 +178,23 @@ def _content(wanted: Expected, reply: Reply) -> Problem | None:
         return _length(reply)
     if not reply.body:
         cause = (
-            "the front does not heed the field that names the file: "
+            "the front ignores the header that names the file: "
             "`proxy_ignore_headers` names it, or another server is in front"
         )
         return Problem("the client gets an empty file", cause)
     if reply.headers.get("Content-Encoding"):
         return Problem("the front compresses it", "add `gzip off;` to the block")
     cause = (
-        "the directory of the block is another one, which has a file of this name, or "
-        "a filter such as `sub_filter` changes it"
+        "the block is for another directory that has a file of this name, or a "
+        "filter such as `sub_filter` changes the file"
     )
-    return Problem("the client gets other bytes", cause)
+    return Problem("the client gets different bytes", cause)
 
 
 def _length(reply: Reply) -> Problem | None:
     if reply.headers.get("Content-Length") is None:
-        cause = "a filter, such as `sub_filter` or `gzip`, is at work in the block"
-        return Problem("it comes without its length", cause)
+        cause = "a filter, such as `sub_filter` or `gzip`, is active in the block"
+        return Problem("it has no length", cause)
     return None
 
 
@@ -203,7 +205,7 @@ def validators(state: State, file: File, reply: Reply) -> Problem | None:
         return Problem("it has no ETag", cause)
     tag = reply.headers["ETag"]
     if state.config.sender != "caddy" and tag.removeprefix("W/") != file.etag:
-        cause = "the front sees another file than this process, or an older one"
+        cause = "the front sees a different file from this process, or an older one"
         if state.config.sender == "x-sendfile":
             cause = "`Header unset ETag` or `Header set ETag`: remove that line"
         return Problem(f"its ETag is {tag}, not {file.etag}", cause)
@@ -219,13 +221,13 @@ def field(name: str, value: str | None, lines: list[str]) -> Problem | None:
     :param lines: the client's.
     """
     if not lines:
-        return Problem(f"{name} is lost", f"the block does not give it back: {AGAIN}")
+        return Problem(f"{name} is lost", f"the block does not restore it: {AGAIN}")
     if len(lines) > 1 and value not in (None, ", ".join(lines)):
         cause = (
             f"a line of the front's own, such as `add_header {name}`, `Header add` or "
             "`expires`: remove it"
         )
-        return Problem(f"{name} comes {len(lines)} times", cause)
+        return Problem(f"{name} is sent {len(lines)} times", cause)
     if value is not None and value not in (lines[0], ", ".join(lines)):
         setter = "`expires`" if name in ("Cache-Control", "Expires") else "`add_header`"
         cause = f"{setter} or `Header set` of the front's own: remove it"
@@ -263,8 +265,8 @@ def directory(reply: Reply, gone: Reply) -> Problem | None:
     """
     if reply.status in (301, 302, 307, 308):
         cause = "add `try_files $uri =404;` to the block"
-        return Problem("a directory is redirected to by its internal name", cause)
+        return Problem("the redirect to a directory shows its internal name", cause)
     if reply.status == 200 and reply.body != gone.body:
         cause = "remove `autoindex` and `index`, and add `try_files $uri =404;`"
-        return Problem("a directory is shown", cause)
+        return Problem("the contents of a directory are shown", cause)
     return None

@@ -96,8 +96,8 @@ class Check:
         unknown = site.probe(f"/{secrets.token_hex(16)}")
         for location in self._sent():
             if location.source not in self.seen:
-                cause = "give the URL of one, too"
-                problem = Problem("no URL was that of a file in it", cause)
+                cause = "pass the URL of one, too"
+                problem = Problem("none of the URLs is that of a file in it", cause)
                 yield Finding(f"{location.source} is sent by the front", problem)
             if location.prefix:
                 yield from self._closed(site, location, unknown)
@@ -115,7 +115,9 @@ class Check:
         for location in self.state.locations.directories:
             problem = None
             if not Path(location.source).is_dir():
-                problem = Problem("there is none here", "create it, or mend the key")
+                problem = Problem(
+                    "there is no such directory", "create it, or correct the key"
+                )
             yield Finding(f"{location.source} is a directory", problem)
         rules = [rule.rule for rule in self.app.url_map.iter_rules()]
         for location in self._sent():
@@ -124,7 +126,7 @@ class Check:
             if taken:
                 cause = f"give {location.source} a prefix that no route starts with"
                 problem = Problem(f"the app has the route {taken[0]}", cause)
-                yield Finding(f"{prefix} is the front's alone", problem)
+                yield Finding(f"{prefix} is reserved for the front", problem)
 
     def _url(self, site: Site, url: SplitResult) -> Iterator[Finding]:
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -183,7 +185,7 @@ class Check:
             names = ", ".join(sorted(set(wanted.dropped)))
             self.notes.append(
                 f"{path}: nginx drops {names}; `--keep NAME` of `flask kaccel config` "
-                "gives a field back"
+                "keeps a header"
             )
 
     def _file(
@@ -197,7 +199,7 @@ class Check:
                 "its validator",
                 {"If-None-Match": reply.headers.get("ETag", '"none"')},
                 304,
-                "a line that changes the ETag, or drops the request's fields",
+                "a line that changes the ETag, or drops the request's headers",
             ),
         ):
             if file.size == 0 and status == 206:
@@ -217,10 +219,10 @@ class Check:
         problem = _causes.missing(wanted, gone)
         if problem is None and FRONTS[self.state.config.sender].drops:
             problem = _causes.unguarded(gone)
-        yield Finding("the error for a file that has gone is right", problem)
+        yield Finding("the error for a file that no longer exists is right", problem)
         listed = site.get(path, self._question("directory"))
         problem = _causes.directory(listed, gone)
-        yield Finding("a directory is not shown", problem)
+        yield Finding("the contents of a directory are not shown", problem)
 
     def _public(self, site: Site, file: File, wanted: Expected) -> Iterator[Finding]:
         location = file.location
@@ -239,7 +241,7 @@ class Check:
             same = reply.status == 200 and reply.body == content
             if same and not reply.by_app and not reply.by_block:
                 cause = "remove the location or directory that makes it public"
-                problem = Problem(f"anybody gets it from {path}", cause)
+                problem = Problem(f"anyone can download it from {path}", cause)
                 yield Finding(f"{location.source} is not public", problem)
                 return
         yield Finding(f"{location.source} is not public at the usual places")

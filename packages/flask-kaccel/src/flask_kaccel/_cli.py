@@ -37,7 +37,10 @@ keep_option: Callable[[Any], Any] = click.option(
     "--keep",
     metavar="NAME",
     multiple=True,
-    help="A field of your own that nginx gives back with files, such as X-Request-ID.",
+    help=(
+        "A header of your own that nginx keeps when it sends files, such as "
+        "X-Request-ID."
+    ),
 )
 
 
@@ -50,19 +53,19 @@ keep_option: Callable[[Any], Any] = click.option(
 @click.option(
     "--upstream",
     metavar="URL",
-    help="Where the app listens: print what passes requests to it too. uwsgi://… is "
-    "for nginx's uwsgi_pass; only nginx can do without.",
+    help="The URL at which the app listens: also print the lines that pass requests "
+    "to it. uwsgi://… uses nginx's uwsgi_pass. Only nginx does not require it.",
 )
 @keep_option
 @click.option(
     "--store-cache",
     metavar="ZONE",
-    help="Keep objects of stores in this zone of a proxy_cache_path.",
+    help="Cache objects of stores in this zone of proxy_cache_path.",
 )
 @click.option(
     "--resolver",
     metavar="ADDRESS",
-    help="A name server for the hosts of stores, which nginx otherwise looks up once.",
+    help="A name server for the hosts of stores. Without it, nginx looks them up once.",
 )
 @json_option
 def config_command(
@@ -107,7 +110,7 @@ def _web_urls(
             parts.port  # noqa: B018 - it raises ValueError
             split.append(parts)
         except ValueError as error:
-            raise click.BadParameter(f"{url!r} is no URL: {error}") from error
+            raise click.BadParameter(f"{url!r} is not a URL: {error}") from error
     return split
 
 
@@ -134,7 +137,7 @@ def _pairs(separator: str) -> Callable[..., dict[str, str]]:
     multiple=True,
     callback=_pairs(":"),
     metavar="'NAME: VALUE'",
-    help="A field of a visitor who may have the files, such as Authorization.",
+    help="A header of a visitor who may download the files, such as Authorization.",
 )
 @click.option(
     "--cookie",
@@ -146,7 +149,7 @@ def _pairs(separator: str) -> Callable[..., dict[str, str]]:
 )
 @keep_option
 @click.option(
-    "--seconds", default=10.0, show_default=True, help="The time for one request."
+    "--seconds", default=10.0, show_default=True, help="The timeout of one request."
 )
 @json_option
 def check_command(

@@ -141,8 +141,8 @@ class Edge:
         if not names:
             return headers
         logger.warning(
-            "%s was taken from the response to %r: only a response of Kaccel's own "
-            "methods may have it, unless Kaccel was given guard=False",
+            "%s was removed from the response to %r: only responses made by Kaccel's "
+            "methods may have it; to allow it elsewhere, pass guard=False to Kaccel",
             ", ".join(names),
             environ.get("PATH_INFO", ""),
         )

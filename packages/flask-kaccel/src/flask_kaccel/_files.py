@@ -102,11 +102,11 @@ def find_file(path: str, location: Location | None) -> File | None:
     try:
         found = os.stat(path) if location is None else _stat_inside(path, location)
     except PermissionError:
-        logger.warning("%r may not be looked at by this process", path)
+        logger.warning("%r cannot be accessed by this process: permission denied", path)
         return None
     except (OSError, ValueError):  # ValueError: a null character
         if location is not None and not os.path.isdir(location.source):
-            logger.warning("There is no directory %r", location.source)
+            logger.warning("the directory %r does not exist", location.source)
         return None
     if found is None or not stat.S_ISREG(found.st_mode):
         return None
@@ -127,7 +127,7 @@ def _stat_inside(path: str, location: Location) -> os.stat_result | None:
             if os.path.realpath(path).startswith(directory):
                 return os.stat(path)
             logger.warning(
-                "%r leads out of %r by a symbolic link", path, location.source
+                "%r points outside %r through a symbolic link", path, location.source
             )
             return None
         step += os.sep

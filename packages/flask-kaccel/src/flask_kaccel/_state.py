@@ -106,8 +106,8 @@ class State:
         if "development" not in self.noticed:
             self.noticed.add("development")
             logger.warning(
-                "KACCEL_BACKEND is %r, but the development server answers with nothing "
-                "in front, so Flask sends the files; leave KACCEL_REDIRECT_PATH out in "
+                "KACCEL_BACKEND is %r, but the development server has no server in "
+                "front, so Flask sends the files; leave out KACCEL_REDIRECT_PATH in "
                 "development, or set KACCEL_BACKEND to 'flask'",
                 self.config.sender,
             )

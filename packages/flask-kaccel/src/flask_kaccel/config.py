@@ -46,13 +46,13 @@ class Config(Settings):
         "Who sends the files; x-sendfile is for Apache and lighttpd. By default nginx "
         "if a prefix is configured, otherwise Flask.",
     )
-    buffer: bool = key(True, "The `buffering` of `send_from_directory`.")
+    buffer: bool = key(True, "The `buffering` that `send_from_directory` uses.")
     cache_expires: int | datetime | None = key(
-        None, "The `expires` of `send_from_directory`.", EXPIRES
+        None, "The `expires` that `send_from_directory` uses.", EXPIRES
     )
     charset: str | None = key(
         DEFAULT_CHARSET,
-        "The charset that `send_from_directory` gives text types; `None` for none.",
+        "The charset that `send_from_directory` adds to text types; `None` adds none.",
         CHARSET_NAME,
     )
     files_path: str | None = key(
@@ -62,30 +62,29 @@ class Config(Settings):
     )
     host: str | None = key(
         None,
-        "The host and port at which the app itself listens. A request for it did not "
-        "come through a server in front, so Flask sends the file.",
+        "The host and port the app itself listens on. A request for this host did "
+        "not pass through a server in front, so Flask sends the file.",
         matches(r"[^\s/@?#]+", "a host and port, such as '127.0.0.1:8000'"),
     )
     limit_rate: int | None = key(
         None,
-        "The `limit` of `send_from_directory`: bytes per second, 0 for no limit; "
-        "`None` leaves it to nginx.",
+        "The `limit` that `send_from_directory` uses, in bytes per second; 0 for no "
+        "limit, `None` for nginx's own setting.",
         LIMIT,
     )
     mappings: Mapping[str, str] = key(
         {},
-        "Further directories, and URLs of object stores that end with a slash, with "
-        "the internal prefix of each.",
+        "More directories, and URLs of object stores that end with a slash, each "
+        "with its internal prefix.",
     )
     redirect_path: str | None = key(
         None,
-        "The internal prefix that stands for `KACCEL_FILES_PATH`, such as "
-        "`/protected/`.",
+        "The internal URL prefix of `KACCEL_FILES_PATH`, such as `/protected/`.",
         INTERNAL_PREFIX,
     )
     secret: str | None = key(
         None,
-        "A secret that the server in front adds to each request. To a request without "
+        "A secret that the server in front adds to each request. If a request lacks "
         "it, Flask sends the file.",
         matches(r"(?a:[\w-]{16,})", "at least 16 letters, digits, '-' and '_'"),
         secret=True,
@@ -99,10 +98,10 @@ class Config(Settings):
                 try:
                     each.check(value)
                 except ValueError:
-                    remedy = f"{value!r} in it has to be {each.words}"
+                    remedy = f"{value!r} in it must be {each.words}"
                     raise self.error("mappings", self._plain(), remedy) from None
         if self.redirect_path and self.files_path is None:
-            remedy = "set it to the directory that KACCEL_REDIRECT_PATH stands for"
+            remedy = "set it to the directory behind KACCEL_REDIRECT_PATH"
             raise self.error("files_path", None, remedy)
         if self.backend in ("x-sendfile", "caddy") and not self.directories:
             remedy = "set KACCEL_FILES_PATH to the directory whose files may be sent"
@@ -137,8 +136,8 @@ class Config(Settings):
                 if location.prefix != self.redirect_path:
                     name = "mappings"
                 remedy = (
-                    f"{location.prefix!r} is where the app's static files are public; "
-                    "give a prefix that no URL of the app starts with"
+                    f"the app's static files are public at {location.prefix!r}; use a "
+                    "prefix that no URL of the app starts with"
                 )
                 raise self.error(name, location.prefix, remedy)
         return locations
