@@ -89,7 +89,7 @@ def sidecars(root: Path) -> list[Path]:
         ({"metadata": {"Owner": "1"}}, "use a-z, 0-9 and '-' in keys, not 'Owner'"),
         ({"metadata": {"flask-store": "1"}}, "not 'flask-store'"),
         ({"metadata": {"a": "1\r\nX: 1"}}, "use printable text for 'a'"),
-        ({"metadata": {"a": " 1"}}, "without spaces around"),
+        ({"metadata": {"a": " 1"}}, "without leading or trailing"),
         ({"metadata": {"a": "ä" * 250}}, "use 1500 bytes at most"),
         ({"metadata": {"a": 1}}, "use text"),
         ({"metadata": ["a"]}, "use text"),
@@ -528,7 +528,7 @@ def test_named_link(tmp_path: Path) -> None:
     with app.app_context():
         file = store.Provider().save(io.BytesIO(b"x"), "a.png")
         link = file.url(expires=60, download_name="Scan.png")
-        with pytest.raises(InvalidAttributeError, match=r"give expires= too"):
+        with pytest.raises(InvalidAttributeError, match=r"pass expires= too"):
             file.url(download_name="Scan.png")
         with pytest.raises(InvalidAttributeError, match="plain file name"):
             file.url(expires=60, download_name="../Scan.png")

@@ -74,7 +74,7 @@ def test_get(app: Flask, provider: BaseStore) -> None:
     Path("a.txt").write_text("mine")
     result = run(app, "get", "folder/a.txt")
     assert result.exit_code == 1
-    assert "a.txt is there already" in result.output
+    assert "a.txt already exists" in result.output
     assert Path("a.txt").read_text() == "mine"
 
 

@@ -252,7 +252,7 @@ def test_part_that_is_not_named(app: Flask, client: FlaskClient) -> None:
     answer = page.complete()
     assert (answer.status_code, answer.text) == (
         400,
-        "parts: 2 differ from those that are there",
+        "parts: 2 differ from the stored ones",
     )
 
 

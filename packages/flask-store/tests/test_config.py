@@ -77,7 +77,7 @@ def test_wrong_values(key: str, value: object, remedy: str) -> None:
 )
 def test_half_a_key_pair(given: str, missing: str) -> None:
     """Keys come in pairs; the secret is never shown."""
-    match = f"set it beside STORE_S3_{given}"
+    match = f"set it together with STORE_S3_{given}"
     with pytest.raises(NotConfiguredError, match=match) as caught:
         Config.from_mapping({f"STORE_S3_{given}": "sesame"})
     assert caught.value.key == f"STORE_S3_{missing}"

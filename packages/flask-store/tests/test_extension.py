@@ -210,7 +210,7 @@ def test_provider_that_is_none(app: Flask) -> None:
 def test_not_configured(app: Flask, config: dict[str, str], key: str) -> None:
     """A key that the provider needs is asked for by name."""
     app.config.update(config)
-    with pytest.raises(NotConfiguredError, match=rf"{key} is .*: set it, as") as caught:
+    with pytest.raises(NotConfiguredError, match=rf"{key} is .*: set it; ") as caught:
         Store(app)
     assert caught.value.key == key
 

@@ -168,7 +168,7 @@ def test_folder_in_the_way(provider: LocalStore) -> None:
 def test_file_in_the_way(provider: LocalStore) -> None:
     """Nothing can be saved in a file."""
     provider.save(io.BytesIO(b""), "a")
-    with pytest.raises(InvalidNameError, match="'a' is there already, and is no f"):
+    with pytest.raises(InvalidNameError, match="'a' already exists and is not a f"):
         provider.save(io.BytesIO(b""), "a/b.txt")
     assert not provider.exists("a/b.txt")
     assert list(provider.list("a/")) == []
@@ -604,7 +604,7 @@ def test_check(provider: LocalStore) -> None:
     """The check finds what killed processes left, and leaves what lives alone."""
     findings = list(provider.check())
     assert findings == [
-        f"{provider.root}: files can be saved; those in the making are unnamed, "
+        f"{provider.root}: files can be saved; unfinished files are unnamed, "
         "attributes are kept with them",
         "0 files of killed processes left",
     ]
@@ -649,7 +649,7 @@ def test_folder_behind_a_link(tmp_path: Path) -> None:
                 with pytest.raises(NotFoundError, match="is not in the store"):
                     read(name)
             for to in (f"{link}/b.txt", f"{link}/new/b.txt"):
-                why = f"'{link}' is there already, and is no folder"
+                why = f"'{link}' already exists and is not a folder"
                 with pytest.raises(InvalidNameError, match=why):
                     provider.save(io.BytesIO(b"x"), to)
                 with pytest.raises(InvalidNameError, match=why):
@@ -668,7 +668,7 @@ def test_file_in_place_of_a_folder(provider: LocalStore) -> None:
     """Below the name of a file there can be no other file."""
     provider.save(io.BytesIO(b"x"), "x")
     for name in ("x/y", "x/y/z"):
-        with pytest.raises(InvalidNameError, match="'x' is there already, and is no"):
+        with pytest.raises(InvalidNameError, match="'x' already exists and is not"):
             provider.save(io.BytesIO(b"y"), name)
         assert not provider.exists(name)
     provider.save(io.BytesIO(b"z"), "f/z")

@@ -96,7 +96,7 @@ def test_metadata_keys() -> None:
         (
             {"STORE_OBSTORE_OPTIONS": {"config": {"nope": "hidden"}}},
             "STORE_OBSTORE_OPTIONS",
-            "obstore says",
+            "obstore reports",
         ),
     ],
     ids=["number", "no scheme", "path", "no account", "unknown option"],
@@ -129,7 +129,9 @@ def test_url_is_required() -> None:
 
 def test_nested_folder(tmp_path: Path) -> None:
     """A folder within another store's is refused."""
-    with pytest.raises(ConfigError, match="lies in the place of the store 'default'"):
+    with pytest.raises(
+        ConfigError, match="lies in the location of the store 'default'"
+    ):
         app_of(
             STORE_OBSTORE_URL=f"file://{tmp_path}",
             STORES={"other": {"PATH": str(tmp_path / "other")}},
@@ -203,10 +205,10 @@ def test_uploads_that_resume(tmp_path: Path) -> None:
 
 
 def test_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check tries whether names are kept apart."""
+    """The check tries whether names are unique."""
     provider = make()
     (found,) = provider.check()
-    assert found == "memory:///: files can be saved, names are kept apart"
+    assert found == "memory:///: files can be saved, names are unique"
     assert list(provider.list()) == []
     # As a server does that ignores the condition.
     monkeypatch.setattr(provider, "_create", lambda *_: True)

@@ -116,7 +116,7 @@ def test_cut_form(store: LocalStore, announced: bool) -> None:
     for end in (20, 90, 300, len(whole) - 10):
         with (
             context(whole[:end], **FORM_TYPE, **length),
-            pytest.raises(DisconnectedError, match=r"ended early, or is malformed"),
+            pytest.raises(DisconnectedError, match=r"ended early or is malformed"),
         ):
             store.save(request.files.get("afile"))
     assert list(store.list()) == []

@@ -111,12 +111,12 @@ def test_unknown_store(app: Flask) -> None:
         ({"default": {}}, r"STORES\['default'\] is .*STORE_ keys"),
         ({"a": None}, r"STORES\['a'\] is None: set a mapping"),
         ({"a": {"PRIVAT": True}}, r"STORES\['a'\]\['PRIVAT'\].*did you mean PRIVATE"),
-        ({"a": {"ZZZ": 1}}, r"STORES\['a'\]\['ZZZ'\].*put it in 'OPTIONS'"),
+        ({"a": {"ZZZ": 1}}, r"STORES\['a'\]\['ZZZ'\].*set it in 'OPTIONS'"),
         ({"a": {"FSYNC": 1}}, r"STORES\['a'\]\['FSYNC'\] is 1: set True or False"),
         ({"a": {"PATH": "x"}}, r"STORES\['a'\]\['PATH'\] is 'x'.*absolute path"),
-        ({"a": {"PATH": "{public}"}}, "is the place of the store 'default'"),
-        ({"a": {"PATH": "{public}/in"}}, "lies in the place of the store 'default'"),
-        ({"a": {"PATH": "{public}/.."}}, "lies in the place of the store 'a'"),
+        ({"a": {"PATH": "{public}"}}, "is the location of the store 'default'"),
+        ({"a": {"PATH": "{public}/in"}}, "lies in the location of the store 'default'"),
+        ({"a": {"PATH": "{public}/.."}}, "lies in the location of the store 'a'"),
         (
             {"a": {"PATH": "{public}2", "URL_PREFIX": "/flaskstore"}},
             r"\['URL_PREFIX'\] is '/flaskstore': the store '.*' has it",
@@ -205,7 +205,7 @@ def test_linked_folders(app: Flask, tmp_path: Path) -> None:
     (tmp_path / "public").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "public")
     app.config["STORES"] = {"a": {"PATH": str(tmp_path / "link")}}
-    with pytest.raises(ConfigError, match="is the place of the store"):
+    with pytest.raises(ConfigError, match="is the location of the store"):
         Store(app)
 
 
@@ -217,7 +217,7 @@ def test_buckets(app: Flask, tmp_path: Path) -> None:
     Store(app)
     other = Flask(__name__, instance_path=str(tmp_path / "other"))
     other.config["STORES"] = {"a": {**keys, "PATH": "a"}, "b": keys}
-    with pytest.raises(ConfigError, match="lies in the place of the store 'b'"):
+    with pytest.raises(ConfigError, match="lies in the location of the store 'b'"):
         Store(other)
 
 

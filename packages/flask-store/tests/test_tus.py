@@ -365,8 +365,8 @@ def test_concatenation_is_checked(make: Callable[..., Flask]) -> None:
     assert "is not complete" in join(tus, part).text
     tus.patch(part, b"abc")
     tus.patch(whole, b"abc")
-    assert "is no partial upload" in join(tus, whole).text
-    assert "is no partial upload" in join(other, part).text
+    assert "is not a partial upload" in join(tus, whole).text
+    assert "is not a partial upload" in join(other, part).text
     assert "there is no upload" in join(tus, "/uploads/" + "0" * 32).text
     assert join(tus, part, part).status_code == 413
     assert join(tus, part).status_code == 201

@@ -56,14 +56,22 @@ def test_method_override() -> None:
         ({"Upload-Defer-Length": "2"}, 400, "Upload-Defer-Length is '2': send 1"),
         ({"Upload-Defer-Length": "1", "Upload-Length": "1"}, 400, "send one"),
         ({"Upload-Concat": "final;"}, 400, "name 1 to 1000 uploads, not 0"),
-        ({"Upload-Concat": "final;/x/a"}, 400, "'/x/a' is no upload's URL"),
-        ({"Upload-Concat": "final;../../etc/passwd"}, 400, "is no upload's URL"),
-        ({"Upload-Concat": f"final;/f/{ID}%00"}, 400, "is no upload's URL"),
+        ({"Upload-Concat": "final;/x/a"}, 400, "'/x/a' is not the URL of an upload"),
+        (
+            {"Upload-Concat": "final;../../etc/passwd"},
+            400,
+            "is not the URL of an upload",
+        ),
+        ({"Upload-Concat": f"final;/f/{ID}%00"}, 400, "is not the URL of an upload"),
         ({"Upload-Concat": "other"}, 400, "Upload-Concat is 'other'"),
         ({"Upload-Concat": f"final;/f/{ID}", "Upload-Length": "1"}, 400, "leave it"),
         ({"Upload-Length": "1", "Upload-Metadata": "a"}, None, ""),
-        ({"Upload-Length": "1", "Upload-Metadata": "a !"}, 400, "'a' must come once"),
-        ({"Upload-Length": "1", "Upload-Metadata": "a YQ==,a YQ=="}, 400, "come once"),
+        ({"Upload-Length": "1", "Upload-Metadata": "a !"}, 400, "'a' must appear once"),
+        (
+            {"Upload-Length": "1", "Upload-Metadata": "a YQ==,a YQ=="},
+            400,
+            "appear once",
+        ),
         ({"Upload-Length": "1", "Upload-Metadata": "ä YQ=="}, 400, "Upload-Metadata"),
         ({"Upload-Length": "1", "Upload-Metadata": "a " + "A" * 5000}, 400, "4096"),
     ],
@@ -133,7 +141,7 @@ def test_parts_are_checked(change: dict[str, Any]) -> None:
     """Only complete partial uploads of the same owner are joined."""
     part = Upload(id=ID, owner="me", length=10, concat="partial")
     assert protocol.total([(part, 10)] * 2, "me") == 20
-    with pytest.raises(RefusedRequest, match="is no partial upload"):
+    with pytest.raises(RefusedRequest, match="is not a partial upload"):
         protocol.total([(replace(part, **change), 10)], "me")
     with pytest.raises(RefusedRequest, match="is not complete"):
         protocol.total([(part, 9)], "me")

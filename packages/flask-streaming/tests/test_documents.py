@@ -80,7 +80,7 @@ def test_mapping(document: dict[str, Any]) -> None:
 
 def test_keys_are_strings() -> None:
     """JSON has no other keys."""
-    with pytest.raises(TypeError, match="The key 1 is no string"):
+    with pytest.raises(TypeError, match="The key 1 is not a string"):
         list(document_parts({1: 2}, [DUMPS]))
 
 

@@ -211,7 +211,7 @@ def check_signed(expires: float | None, value: str | None) -> str | None:
     if type(expires) not in {int, float, NoneType}:
         raise InvalidAttributeError("expires", expires, "give seconds, such as 3600")
     if value is not None and expires is None:
-        reason = "a URL that names a download is signed; give expires= too"
+        reason = "a URL with download_name is signed; pass expires= too"
         raise InvalidAttributeError("download_name", value, reason)
     name: str | None = checked({"download_name": value}).get("download_name")
     return name
@@ -267,7 +267,9 @@ def _metadata(value: Mapping[str, str]) -> dict[str, str]:
         if not _KEY.fullmatch(key) or key.startswith(RESERVED):
             raise ValueError(f"use a-z, 0-9 and '-' in keys, not {key!r}")
         if not text.isprintable() or text != text.strip():
-            raise ValueError(f"use printable text for {key!r}, without spaces around")
+            raise ValueError(
+                f"use printable text for {key!r}, without leading or trailing spaces"
+            )
         size += len(key) + len(quote(text, safe=""))
     if size > LARGEST_METADATA:
         raise ValueError(f"use {LARGEST_METADATA} bytes at most, percent-encoded")

@@ -61,7 +61,9 @@ class Checksums:
         """
         for name, expected in self._expected.items():
             if not hmac.compare_digest(self._hashes[name].digest(), expected):
-                raise DigestError(f"The {name} of the bytes is not the one announced.")
+                raise DigestError(
+                    f"The {name} of the body does not match the announced one."
+                )
 
     @property
     def sha256(self) -> str | None:
@@ -90,6 +92,6 @@ def parse(header: str) -> dict[str, bytes]:
             digest = b""
         colons = len(text) > 2 and text[0] == text[-1] == ":"
         if not colons or len(digest) != hashlib.new(name).digest_size:
-            raise DigestError(f"Content-Digest: {key} has to be base64 between colons.")
+            raise DigestError(f"Content-Digest: {key} must be base64 between colons.")
         found[name] = digest
     return found

@@ -168,7 +168,7 @@ def get(name: str, target: Path | None) -> None:
     finally:
         made.unlink(missing_ok=True)
     if taken:
-        raise click.ClickException(f"{path} is there already")
+        raise click.ClickException(f"{path} already exists")
 
 
 def _fetch(file: FileWrapper, path: Path) -> None:
@@ -206,12 +206,12 @@ def _await(provider: BaseStore, names: set[str]) -> None:
     left = [it for it in provider.pending() if it.name in names]
     if left:
         raise click.ClickException(
-            f"{len(left)} of these wait in the spool: {left[0].error}"
+            f"{len(left)} of these are still in the spool: {left[0].error}"
         )
 
 
 @cli.command()
-@click.option("--timeout", type=float, help="Stop after so many seconds.")
+@click.option("--timeout", type=float, help="Stop after this many seconds.")
 def resume(timeout: float | None) -> None:
     """Send now what waits in the spool, and what has failed."""
     end = None if timeout is None else time.monotonic() + timeout
@@ -225,7 +225,7 @@ def resume(timeout: float | None) -> None:
     for job in left:
         click.echo(f"{job.name}: {job.error or job.state}", err=True)
     if left:
-        raise click.ClickException(f"{len(left)} uploads are not sent")
+        raise click.ClickException(f"{len(left)} uploads have not been sent")
 
 
 @cli.group(invoke_without_command=True, epilog=JOBS_EXAMPLES)
@@ -276,7 +276,9 @@ def _failed(provider: BaseStore) -> list[str]:
 
 @cli.command(epilog=CHECK_EXAMPLES)
 @click.argument("url", required=False)
-@click.option("--clean", is_flag=True, help="Remove what killed processes left.")
+@click.option(
+    "--clean", is_flag=True, help=("Remove the files that killed processes left.")
+)
 @click.option("--header", "headers", multiple=True, help="Send 'NAME: VALUE' to URL.")
 @json_option
 def check(url: str | None, clean: bool, headers: Sequence[str], as_json: bool) -> None:
@@ -301,9 +303,11 @@ def check(url: str | None, clean: bool, headers: Sequence[str], as_json: bool) -
 
 @cli.command(epilog=SWEEP_EXAMPLES)
 @click.argument("prefix")
-@click.option("--session", "path", help="Where the session is: 'module:name'.")
-@click.option("--days", default=1.0, help="Spare files that are younger; 1 by default.")
-@click.option("--delete", is_flag=True, help="Delete them, not only list them.")
+@click.option("--session", "path", help="The session, as 'module:name'.")
+@click.option("--days", default=1.0, help="Keep files that are younger; 1 by default.")
+@click.option(
+    "--delete", is_flag=True, help=("Delete the files instead of only listing them.")
+)
 @json_option
 def sweep(
     prefix: str, path: str | None, days: float, delete: bool, as_json: bool

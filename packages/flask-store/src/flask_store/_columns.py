@@ -273,7 +273,7 @@ def _delete(files: Iterable[FileWrapper]) -> None:
             file.delete()
         except Exception:
             # The database has decided; the sweep will find it.
-            logger.exception("%s has no row and could not be deleted", file)
+            logger.exception("%s belongs to no row, but could not be deleted", file)
 
 
 def orphans(
@@ -291,7 +291,9 @@ def orphans(
     files = {it.name: it for it in listed if it.modified < before}
     configure_mappers()
     if not (columns := _columns_of(store)):
-        raise StoreError("no mapped class has a FlaskStoreType: import the models")
+        raise StoreError(
+            "no mapped class has a FlaskStoreType: import the models first"
+        )
     for column in columns:
         for file in session.scalars(select(column).where(column.is_not(None))):
             files.pop(str(file), None)

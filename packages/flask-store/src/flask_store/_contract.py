@@ -173,7 +173,7 @@ class AttributesContract(Contract):
         file = provider.save(upload(b"content"), content_digest=field)
         self.settle(provider)
         assert read(file) == b"content"
-        with pytest.raises(DigestError, match="sha256 of the bytes"):
+        with pytest.raises(DigestError, match="sha256 of the body"):
             provider.save(upload(b"cut"), "cut.txt", content_digest=field)
         self.settle(provider)
         assert not provider.exists("cut.txt")

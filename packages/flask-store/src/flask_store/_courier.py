@@ -92,7 +92,7 @@ class Courier:
         self._limit = limit
         self._lock = threading.Lock()
         self._process = 0
-        self._outage = Outage("looks into the spool")
+        self._outage = Outage("scans of the spool")
         self._reset()
 
     def _reset(self) -> None:

@@ -128,7 +128,7 @@ class Journal:
         upload = upload.accepted(spool, size)
         spool.settle(durable=self.durable)
         if not spool.link(str(self._data(job_id))):
-            raise StoreError(f"{job_id}.data is there already")  # pragma: no cover
+            raise StoreError(f"{job_id}.data already exists")  # pragma: no cover
         return upload, size
 
     # What there is.

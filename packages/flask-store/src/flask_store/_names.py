@@ -66,9 +66,9 @@ def check(path: str) -> str:
     :raises InvalidNameError: where it is absolute, empty, hidden or leaves the store.
     """
     if not path or path.startswith("/"):
-        raise InvalidNameError(path, "it has to be relative to the store")
+        raise InvalidNameError(path, "it must be relative to the store")
     if _IMPOSSIBLE.search(path):
-        raise InvalidNameError(path, "it has a character that no name has")
+        raise InvalidNameError(path, "it has a character that is not allowed in names")
     # Names that start with a dot are the stores' own: "..", and files in the making.
     if _RESERVED_PART.search(path):
         raise InvalidNameError(path, "a part is empty or starts with a dot")

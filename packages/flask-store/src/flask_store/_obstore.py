@@ -62,7 +62,7 @@ class Backend:
             remedy = "set a URL such as 'gs://bucket' or 'az://container'"
             raise ConfigError(URL, url, remedy)
         if self.folder is None and parts.path.strip("/"):
-            raise ConfigError(URL, url, "leave the path to STORE_PATH")
+            raise ConfigError(URL, url, "leave out the path and set STORE_PATH")
         self.url = url
         try:
             from obstore import store
@@ -73,7 +73,7 @@ class Backend:
             self._store = store.from_url(url, **options)
         except (BaseError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
-            raise ConfigError(OPTIONS, "***", f"obstore says: {reason}") from None
+            raise ConfigError(OPTIONS, "***", f"obstore reports: {reason}") from None
         self._signs = isinstance(self._store, store.GCSStore | store.S3Store)
         self._signs_plain = isinstance(self._store, store.AzureStore)
         #: Its bucket and account; no secret.
@@ -93,7 +93,9 @@ class Backend:
         import obstore
 
         if Backend._process not in {None, os.getpid()}:
-            raise SetupError("the parent process has used obstore: fork before that")
+            raise SetupError(
+                "the parent process has already used obstore: fork before its first use"
+            )
         Backend._process = os.getpid()
         call = getattr(obstore, verb)
         return run(action, name, call, self._store, *args, **options)

@@ -39,14 +39,15 @@ class Outage:
         if not self._open:
             self._begun, self._attempts, self._gap = now, 0, FIRST_GAP
             self._next = now + FIRST_GAP
-            logger.warning("%s; trying again until it works", error)
+            logger.warning("%s; retrying until it works", error)
         self._open.add(item)
         self._attempts += 1
         if now >= self._next:
             self._gap = min(2 * self._gap, LONGEST_GAP)
             self._next = now + self._gap
             logger.warning(
-                "%d %s fail since %.0f s, after %d attempts; the last: %s",
+                "%d %s have been failing for %.0f s, after %d attempts; the last "
+                "error: %s",
                 len(self._open),
                 self._what,
                 now - self._begun,
@@ -61,7 +62,7 @@ class Outage:
         self._open.discard(item)
         if not self._open:
             logger.warning(
-                "no %s fail any more, after %.0f s and %d failed attempts",
+                "%s have recovered after %.0f s and %d failed attempts",
                 self._what,
                 time.monotonic() - self._begun,
                 self._attempts,

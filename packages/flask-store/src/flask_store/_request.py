@@ -51,7 +51,7 @@ def check_form() -> None:
     if (request.content_length or LONGEST_END) > len(boundary) + 8:
         length = request.content_length
         of = "" if length is None else f" of {length} bytes"
-        raise DisconnectedError(f"The client's form{of} ended early, or is malformed.")
+        raise DisconnectedError(f"The client's form{of} ended early or is malformed.")
 
 
 def content_digest() -> str | None:

@@ -135,16 +135,16 @@ def _reasons(
     bare_works = _works(bucket, bare)
     if "ACL" in made and _works(bucket, {k: made[k] for k in made if k != "ACL"}):
         yield (
-            f"without the ACL it works: allow s3:PutObjectAcl and ACLs in the bucket, "
+            "it works without the ACL: allow s3:PutObjectAcl and ACLs in the bucket, "
             f"or unset STORE_S3_ACL, which is {made['ACL']!r}"
         )
     elif "ServerSideEncryption" not in made and _works(bucket, {**made, **ENCRYPTION}):
         yield (
-            "with encryption it works: set STORE_S3_OBJECT_PARAMETERS to "
+            "it works with encryption: set STORE_S3_OBJECT_PARAMETERS to "
             f"{ENCRYPTION!r}, as the bucket's policy asks for it"
         )
     elif bare_works:
-        yield "with no headers it works: look at STORE_S3_OBJECT_PARAMETERS"
+        yield "it works without headers: check STORE_S3_OBJECT_PARAMETERS"
 
 
 def _works(bucket: Bucket, made: Mapping[str, Any]) -> bool:
@@ -169,7 +169,10 @@ def _leftovers(store: S3Store, *, clean: bool) -> Generator[str]:
                 store.bucket.delete_one(item["Key"])
         yield f"{len(stale)} unconfirmed direct uploads of more than a day {done}"
         if not store.prefix:
-            yield "without STORE_PATH, drop unfinished uploads by a rule of the bucket"
+            yield (
+                "without STORE_PATH, remove unfinished uploads with a lifecycle rule "
+                "of the bucket"
+            )
             return
         with failing_as("list", "unfinished uploads"):
             # Uploads that resume have a life of their own.

@@ -31,7 +31,7 @@ def failing_as(action: str, name: str) -> Iterator[None]:
             raise NotFoundError(name) from error
         reason = f"S3 said {code(error)}"
         if code(error) in FORBIDDEN and action == "find":
-            reason += "; without s3:ListBucket, so does it of what is missing"
+            reason += "; without s3:ListBucket, it answers the same for a missing file"
         raise BackendError(action, name, reason) from error
     except BotoCoreError as error:
         raise BackendError(action, name, str(error)) from error

@@ -101,7 +101,7 @@ class Sender:
         """Send a job, or delete what was sent of a dropped one; return which."""
         if job.state is not JobState.DROPPED:
             if body is None:
-                raise BackendError("send", job.name, "its bytes are gone")
+                raise BackendError("send", job.name, "its data is missing")
             self._destination.send_job(job, body)
             if self._journal.finish(job):
                 return True

@@ -58,7 +58,7 @@ def provider_class(name: str) -> type[BaseStore]:
     except ImportError as error:
         remedy = "set the dotted name of a provider's class"
         if name in RENAMED:
-            remedy = f"it has another name; did you mean {RENAMED[name]}?"
+            remedy = f"it was renamed; did you mean {RENAMED[name]}?"
         raise ConfigError("STORE_PROVIDER", name, remedy) from error
     if not (isinstance(found, type) and issubclass(found, BaseStore)):
         raise ConfigError("STORE_PROVIDER", name, "set the name of a provider")
@@ -72,7 +72,7 @@ def check_required(provider: type[BaseStore], config: Mapping[str, Any]) -> None
     """
     for key in provider.REQUIRED_CONFIGURATION:
         if not config.get(key):
-            remedy = f"set it, as {provider.__name__} needs it"
+            remedy = f"set it; {provider.__name__} requires it"
             raise NotConfiguredError(key, config.get(key), remedy)
 
 
@@ -154,7 +154,7 @@ def _named(app: Flask, name: object, keys: object) -> BaseStore:
         remedy = "name a store with letters, digits, '-' and '_', a letter first"
         raise ConfigError(place, keys, remedy)
     if name == DEFAULT:
-        remedy = "set the STORE_ keys; they are the default store's"
+        remedy = "set the STORE_ keys; they configure the default store"
         raise ConfigError(place, keys, remedy)
     if not isinstance(keys, Mapping):
         raise ConfigError(place, keys, "set a mapping of its keys")
@@ -202,7 +202,7 @@ def _refuse_unknown(
     for key in keys:
         if f"{PREFIX}{key}" not in known and key != OPTIONS:
             # It may be a misspelt secret.
-            remedy = f"there is no such key; put it in {OPTIONS!r}"
+            remedy = f"there is no such key; set it in {OPTIONS!r}"
             raise ConfigError(f"{PREFIX}{key}", "***", remedy)
 
 
@@ -214,7 +214,7 @@ def check_territories(providers: Mapping[str, BaseStore]) -> None:
     for name, other, place, around in _pairs(providers, lambda it: it.territory()):
         if place[0] == around[0] and _is_within(place[1], around[1]):
             where = "is" if place == around else "lies in"
-            remedy = f"it {where} the place of the store {other!r}; set another"
+            remedy = f"it {where} the location of the store {other!r}; set another"
             raise ConfigError(_key(name, "PATH"), place[1], remedy)
     for name, other, place, around in _pairs(providers, _route):
         if place == around:

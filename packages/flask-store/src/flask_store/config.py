@@ -72,18 +72,19 @@ class Config(Settings):
 
     provider: str = key(
         "flask_store.stores.local.LocalStore",
-        "The provider.",
+        "The provider's class.",
         matches(r"\S+[.:]\w+", "the dotted name of a provider's class"),
     )
     path: str | None = key(
         None,
-        "Where the files are. By default the folder `uploads` in the instance folder.",
-        _path("a folder's absolute path, or for S3 what every key starts with"),
+        "Where the files are stored; by default in the folder `uploads` in the "
+        "instance folder.",
+        _path("a folder's absolute path, or for S3 the start of every key"),
     )
     domain: str = key(
         "",
-        "What absolute URLs start with; it may have a path, such as where the app is "
-        "mounted. For S3 by default the bucket's address.",
+        "The start of absolute URLs; it may include a path, such as the one where "
+        "the app is mounted. For S3, the default is the bucket's address.",
         Rule(
             lambda value: _web_address(value) if value else "",
             "a web address such as 'https://files.example.com'",
@@ -91,63 +92,82 @@ class Config(Settings):
     )
     url_prefix: str = key(
         "/flaskstore",
-        "Where the app serves the files.",
+        "The URL path under which the app serves the files.",
         Rule(_url_prefix, "a path that starts with one '/', without a domain"),
     )
     accept: str | Accept | None = key(
         None,
-        "What sees each file before it is stored, and may refuse it.",
+        "A function that checks each file before it is stored, and may refuse it.",
         Rule(_hook, "a function of a file, or its dotted name"),
     )
-    private: bool = key(False, "Serve signed URLs only.")
+    private: bool = key(False, "Serve files by signed URLs only.")
     fsync: bool = key(
-        True, "Wait for the disk; without it a power cut may lose the last files."
+        True,
+        "Wait until files are on the disk; otherwise a power failure may lose "
+        "the latest ones.",
     )
     spool_path: str | None = key(
         None,
-        "Where uploads wait for S3. By default `store-spool` in the instance folder.",
+        "The folder where uploads wait to be sent to S3; by default `store-spool` in "
+        "the instance folder.",
         _path("a folder's absolute path, on a disk that outlives the process"),
     )
-    spool_workers: int = key(4, "How many of them are sent at once.", at_least(1))
+    spool_workers: int = key(4, "How many uploads are sent to S3 at once.", at_least(1))
     spool_drain: float = key(
-        10.0, "Seconds for which a process that ends goes on sending.", at_least(0)
+        10.0,
+        "How long a process that is shutting down keeps sending, in seconds.",
+        at_least(0),
     )
     s3_bucket: str | None = key(None, "The bucket.")
     s3_region: str | None = key(None, "Its region.")
     s3_access_key: str | None = key(
-        None, "The key, with the secret or neither.", secret=True
+        None,
+        "The access key; set it together with the secret key, or set neither.",
+        secret=True,
     )
     s3_secret_key: str | None = key(None, "The secret.", secret=True)
     s3_endpoint_url: str | None = key(
         None,
-        "Another server than Amazon's.",
+        "The URL of an S3 server other than Amazon's.",
         Rule(_web_address, "the URL of a server that speaks S3"),
         secret=True,
     )
     s3_addressing: Literal["auto", "path", "virtual"] = key(
-        "auto", "The bucket in the URL's `'path'`, or in its host: `'virtual'`."
+        "auto",
+        "Whether the bucket is in the URL's path (`'path'`) or host "
+        "(`'virtual'`); `'auto'` lets boto3 choose.",
     )
     s3_acl: str | None = key(
-        None, "A canned ACL for every file; new buckets refuse them."
+        None, "A canned ACL for every file; new buckets refuse ACLs."
     )
     s3_conditional: Literal["auto", "always", "never"] = key(
-        "auto", "Whether the server keeps names apart; by itself the store finds out."
+        "auto",
+        "Whether the server supports conditional writes, which keep names "
+        "unique; `'auto'` finds out.",
     )
     s3_checksum: Literal["auto", "when_supported", "when_required"] = key(
-        "auto", "When boto3 adds checksums; by itself `'when_supported'` for Amazon's."
+        "auto",
+        "When boto3 adds checksums; `'auto'` is `'when_supported'` for "
+        "Amazon's servers.",
     )
     s3_multipart_threshold: int = key(
         64 * MIB,
-        "From how many bytes on a file is sent in parts.",
+        "The size in bytes from which a file is sent in parts.",
         satisfies(lambda value: value >= 5 * MIB, "5 MiB or more"),
     )
-    s3_timeout: float = key(5.0, "Seconds to wait for S3, each time.", at_least(0.1))
-    s3_attempts: int = key(3, "How often a request is tried.", at_least(1))
+    s3_timeout: float = key(
+        5.0,
+        "The timeout of each connection attempt and each read, in seconds.",
+        at_least(0.1),
+    )
+    s3_attempts: int = key(3, "How many times a request is tried.", at_least(1))
     s3_pool_size: int = key(
-        32, "Connections of a process; as many as it has threads.", at_least(1)
+        32, "Connections per process; set it to the number of threads.", at_least(1)
     )
     s3_object_parameters: Mapping[str, Any] = key(
-        {}, "More for every file, such as `{'StorageClass': 'STANDARD_IA'}`."
+        {},
+        "Additional parameters for every file, such as "
+        "`{'StorageClass': 'STANDARD_IA'}`.",
     )
     store: str = key("default", "The name of the store in the app.", read=False)
     signing_keys: tuple[str | bytes, ...] = key(
@@ -190,7 +210,7 @@ class Config(Settings):
         raise NotConfiguredError(
             missing,
             None,
-            f"set it beside {given}; without both, boto3 looks for keys or the "
+            f"set it together with {given}; without both, boto3 looks for keys or the "
             "machine's role itself",
         )
 

@@ -122,7 +122,7 @@ def test_refusals(gunicorn: harness.Server) -> None:
     code, (line, *_) = check(f"{gunicorn.url}/elsewhere")
     assert (code, "404" in line) == (1, True)
     code, (line, *_) = check(f"{gunicorn.url}/private", "--header", "X-User: other")
-    assert (code, "give what signs you in by --header" in line) == (1, True)
+    assert (code, "pass your credentials with --header" in line) == (1, True)
     code, lines = check(f"{gunicorn.url}/private", "--header", "X-User: me")
     assert (code, len(lines)) == (0, 4)
     assert check(f"{gunicorn.url}/private", "--header", "X-User")[0] == 2

@@ -75,5 +75,5 @@ class TestExFat(ProviderContract):
 def test_check(provider: LocalStore) -> None:
     """The check says how files are kept there."""
     first, left = provider.check()
-    assert "those in the making are named, attributes are kept beside them" in first
+    assert "unfinished files are named, attributes are kept beside them" in first
     assert left == "0 files of killed processes left"

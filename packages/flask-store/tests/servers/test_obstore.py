@@ -86,7 +86,7 @@ def test_check(azure: harness.AzureServer) -> None:
     """Azure keeps names apart, and the check leaves nothing behind."""
     provider = make(azure.config)
     (found,) = provider.check()
-    assert found.endswith("names are kept apart")
+    assert found.endswith("names are unique")
 
 
 def test_server_that_is_away() -> None:

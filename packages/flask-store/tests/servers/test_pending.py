@@ -300,7 +300,7 @@ def test_resume_goes_on(
     status, output = run(app, "resume")
     assert status == 1
     assert f"{files[1]}: cannot save" in output
-    assert "1 uploads are not sent" in output
+    assert "1 uploads have not been sent" in output
     assert stored(config).keys() == {str(files[0]), str(files[2])}
     assert run(app, "resume", "--timeout", "0")[0] == 1
 

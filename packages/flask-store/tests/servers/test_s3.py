@@ -623,7 +623,7 @@ def test_required_encryption(faulty: harness.FaultyServer) -> None:
     lines = findings(refused, match="S3 said")
     assert lines[0] == "cannot save a file: S3 said AccessDenied; it needs s3:PutObject"
     assert any(
-        line.startswith("with encryption it works: set STORE_S3_OBJECT_PARAMETERS to")
+        line.startswith("it works with encryption: set STORE_S3_OBJECT_PARAMETERS to")
         for line in lines
     )
 
@@ -655,7 +655,7 @@ def test_refused_parameters(faulty: harness.FaultyServer) -> None:
     )
     more = {"STORE_S3_OBJECT_PARAMETERS": {"StorageClass": "GLACIER"}}
     lines = findings(make(faulty.config, **more), match="cannot save a file")
-    assert "with no headers it works: look at STORE_S3_OBJECT_PARAMETERS" in lines
+    assert "it works without headers: check STORE_S3_OBJECT_PARAMETERS" in lines
 
 
 @pytest.mark.parametrize(

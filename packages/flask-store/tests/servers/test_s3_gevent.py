@@ -86,8 +86,8 @@ def test_answers_while_s3_is_down(
     assert provider.wait(WAIT)
     assert ends == [(str(file), None)]
     assert stored(config) == {str(file): b"content"}
-    assert caplog.text.count("; trying again until it works") == 1
-    assert caplog.text.count("no uploads fail any more") == 1
+    assert caplog.text.count("; retrying until it works") == 1
+    assert caplog.text.count("uploads have recovered") == 1
 
 
 @pytest.mark.parametrize("fault", [500, 503, 429, "lose", "wait"])
@@ -126,7 +126,7 @@ def test_refusal(
     refused = runner.invoke(args=["store", "resume"])
     assert refused.exit_code == 1
     assert f"{name}: cannot save" in refused.output
-    assert "Error: 1 uploads are not sent" in refused.output
+    assert "Error: 1 uploads have not been sent" in refused.output
     faulty.fault = lambda method, path: None
     output = runner.invoke(args=["store", "check"]).output
     assert "0 uploads wait to be sent, 1 have failed" in output
@@ -185,7 +185,7 @@ def test_bytes_that_vanish(provider: S3GeventStore, ends: list[Any]) -> None:
     assert provider.deliver(job.id) is None
     ((name, error),) = ends
     assert name == str(file)
-    assert str(error) == f"cannot send {name!r}: its bytes are gone"
+    assert str(error) == f"cannot send {name!r}: its data is missing"
     assert [job.state for job in provider.pending()] == ["failed"]
     file.delete()
     assert provider.deliver(job.id) is None

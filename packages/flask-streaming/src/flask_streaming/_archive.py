@@ -92,7 +92,7 @@ def zip_parts(members: Iterable[Member], *, compress: bool = False) -> Iterator[
         finally:
             close(blocks)
         if member.size not in {None, info.file_size}:
-            raise OSError(f"{info.filename!r} changed its size while it was sent")
+            raise OSError(f"the size of {info.filename!r} changed while it was sent")
     archive.close()
     yield sink.take()
 
@@ -156,4 +156,4 @@ def check_name(name: str) -> None:
     r"""Refuse ``/etc/passwd``, ``../x``, ``C:\x`` and their kin ("zip slip")."""
     path = PureWindowsPath(name)
     if not path.name or path.anchor or ".." in path.parts or "\0" in name:
-        raise ValueError(f"{name!r} is no relative path of a file in an archive")
+        raise ValueError(f"{name!r} is not the relative path of a file in an archive")

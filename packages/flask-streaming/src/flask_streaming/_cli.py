@@ -10,7 +10,7 @@ from ._state import get_state
 
 cli = Commands(
     "streaming",
-    help="Look at what live events are set up with.",
+    help="Show the settings of live events.",
     epilog="Example:  flask streaming config",
 )
 

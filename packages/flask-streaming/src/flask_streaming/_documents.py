@@ -116,7 +116,7 @@ def document_parts(document: Any, encoders: Sequence[Encoder]) -> Iterator[bytes
     separator = b"{"
     for key, value in document.items():
         if not isinstance(key, str):
-            raise TypeError(f"The key {key!r} is no string: JSON has no other keys")
+            raise TypeError(f"The key {key!r} is not a string: JSON has no other keys")
         yield separator + encoded(elements, encoders[-1:], [key]) + b":"
         if is_streamed(value):
             yield from array_parts(value, encoders)

@@ -41,7 +41,7 @@ def parse(line: Any, channel: str) -> Message | None:
         end = channel if ends == "end" else ""
         return Message(int(before), epoch, entry_of(int(number), event, end, token))
     except ValueError as error:
-        logger.warning("An entry of %r is not an event: %s", channel, error)
+        logger.warning("an entry of the channel %r is not an event: %s", channel, error)
         return None
 
 

@@ -145,7 +145,10 @@ class Streaming:
             a position: those after it.
         """
         if not channels or not all(isinstance(name, str) for name in channels):
-            raise TypeError(f"channels are {channels!r}: pass the name of at least one")
+            raise TypeError(
+                f"channels are {channels!r}: pass at least one name, and each name as "
+                "an argument of its own; a list is not a name"
+            )
         allowed = _allowed(history)
         names = list(dict.fromkeys(channels))
         state = get_state()
@@ -190,6 +193,7 @@ def _warn_of_processes(state: State) -> None:
     several = request.environ.get("wsgi.multiprocess", False)
     if several and isinstance(state.broker, MemoryBroker):
         state.warn_once(
-            "The server runs several processes, and events reach the clients of one "
-            "only: set STREAMING_REDIS_URL, or run one process with many threads"
+            "The server runs several processes, and events reach only the clients of "
+            "one of them: set STREAMING_REDIS_URL, or run one process with many "
+            "threads"
         )

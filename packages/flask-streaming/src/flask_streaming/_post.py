@@ -93,7 +93,7 @@ class Post:
                 if monotonic() >= self._sweep_at:
                     self._sweep()
             except Exception:
-                logger.exception("Looking after live streams failed")
+                logger.exception("delivering live events failed")
             if monotonic() > used + IDLE_SECONDS and not self._streams:
                 self._thread = None
                 # What was told since the last look starts a thread, or is seen here.

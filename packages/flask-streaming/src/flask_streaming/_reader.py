@@ -164,9 +164,11 @@ class Reader:
             except Exception as error:
                 trouble = self._stored.trouble(error)
                 if not isinstance(error, self._stored.errors):
-                    logger.exception("The reader failed and starts again")
+                    logger.exception("the reader of events failed and is restarting")
                 elif trouble != known:
-                    logger.warning("%s; clients wait: %s", trouble, error)
+                    logger.warning(
+                        "%s; clients wait until it is back: %s", trouble, error
+                    )
                 known = trouble
                 self._disconnect()
                 time.sleep(RETRY_SECONDS)
@@ -258,7 +260,7 @@ class Reader:
         found = self._stored.fetch([it.name for it in channels], after, self.now)
         for channel, window in zip(channels, found.windows, strict=True):
             if window.epoch != self.now.epoch:
-                raise ConnectionError("another epoch began while it was read")
+                raise ConnectionError("the epoch changed while it was read")
             if window.floor > max(after, channel.last):
                 channel.begin(window.epoch, window.floor)
             for entry in window.entries:
@@ -311,7 +313,7 @@ class Reader:
                 return
             if channel.ready.is_set():
                 # What the connection missed was said while it was broken.
-                raise ConnectionError("the client connected anew by itself")
+                raise ConnectionError("the Redis client reconnected by itself")
             channel.last = max(channel.last, self.now.number)
             channel.ready.set()
 

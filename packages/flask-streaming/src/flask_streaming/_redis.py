@@ -104,7 +104,7 @@ class RedisBroker:
             return self._stored.fetch((), None, self._reader.now).now
         except self._stored.errors as error:
             trouble = self._stored.trouble(error)
-            logger.warning("%s; there is no position: %s", trouble, error)
+            logger.warning("%s; the position is unknown: %s", trouble, error)
             return None
 
     def _begin(

@@ -154,7 +154,9 @@ class Stored:
         epoch, since, head, now, proven, refused, *rest = answer
         if refused:
             self._may_ask = False
-            logger.warning("Redis does not say whether it has lost events (INFO)")
+            logger.warning(
+                "Redis refuses INFO, so it is unknown whether it has lost events"
+            )
         position = Position(text_of(epoch) or NO_EPOCH, int(head), mark=True)
         oldest = int(now) - self._config.history_seconds * 1_000_000
         windows = [

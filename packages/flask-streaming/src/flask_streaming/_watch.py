@@ -66,9 +66,9 @@ def _warn_of_server(response: Response) -> None:
         request.environ
     ):
         get_state().warn_once(
-            "A stream that fails looks complete here: this server gives no way to "
-            "break the connection. Have the proxy speak HTTP/1.1 over TCP to the "
-            "server, or, where the server is granian, use another one"
+            "A stream that fails looks complete to the client: this server provides "
+            "no way to break the connection. Have the proxy connect to the server "
+            "with HTTP/1.1 over TCP, or, if the server is granian, use another one"
         )
 
 
@@ -139,8 +139,8 @@ def _hold_context() -> Callable[[BaseException | None], None]:
     def release(error: BaseException | None) -> None:
         if dict(saved) != before:
             logger.warning(
-                "A stream wrote to the session after the headers were sent: the "
-                "change is lost. Write to the session in the view."
+                "a stream changed the session after the headers were sent, so the "
+                "change is lost: change the session in the view"
             )
         if error is None:
             next(held, None)

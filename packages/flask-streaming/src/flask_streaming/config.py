@@ -19,28 +19,36 @@ class Config(Settings):
 
     history: int = key(
         1000,
-        "Events kept for each channel, for clients that come back or fall behind.",
+        "How many events each channel keeps for clients that reconnect or fall behind.",
         at_least(0),
     )
     history_seconds: int = key(
-        3600, "How long a channel is remembered after its last event.", at_least(1)
+        3600,
+        "How long a channel's history is kept after its last event, in seconds.",
+        at_least(1),
     )
     redis_url: str | None = key(
         None,
-        "The Redis (6.2 or later) that carries events between processes.",
+        "The URL of the Redis server (6.2 or later) that carries events between "
+        "processes.",
         secret=True,
     )
     redis_read_url: str | None = key(
         None,
-        "A replica of it that subscribers read from.",
+        "The URL of a Redis replica that subscribers read from.",
         secret=True,
     )
-    redis_prefix: str = key("flask-streaming:", "The start of all names in Redis.")
+    redis_prefix: str = key(
+        "flask-streaming:", "The prefix of all keys and channels in Redis."
+    )
     redis_connections: int = key(
-        10, "Connections of one process, beside that of its reader.", at_least(1)
+        10,
+        "The maximum number of connections per process, in addition to that of "
+        "its reader.",
+        at_least(1),
     )
     redis_timeout: float = key(
-        2.0, "The longest that a call waits for Redis, in seconds.", at_least(0.1)
+        2.0, "How long a call waits for Redis, in seconds.", at_least(0.1)
     )
 
     def check(self) -> None:
@@ -50,5 +58,7 @@ class Config(Settings):
             if value is not None and (remedy := url_problem(value)):
                 raise self.error(name, value, remedy)
         if self.redis_read_url is not None and self.redis_url is None:
-            remedy = "set STREAMING_REDIS_URL, the Redis that events are sent to"
+            remedy = (
+                "set STREAMING_REDIS_URL to the Redis server that events are sent to"
+            )
             raise self.error("redis_read_url", self.redis_read_url, remedy)

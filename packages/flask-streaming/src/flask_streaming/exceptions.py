@@ -41,13 +41,13 @@ class BrokerError(StreamingError):
 
 
 class ClientDisconnected(StreamingError, ConnectionResetError):  # noqa: N818 - an event
-    """The client left before the end of a stream.
+    """The client disconnected before the end of a stream.
 
     Servers treat it as what it is, a reset connection, and do not log a traceback.
     """
 
     def __init__(self) -> None:
-        super().__init__(errno.ECONNRESET, "The client left before the end")
+        super().__init__(errno.ECONNRESET, "The client disconnected before the end")
 
 
 class StreamBroken(StreamingError, ConnectionResetError):  # noqa: N818 - an event
@@ -58,5 +58,6 @@ class StreamBroken(StreamingError, ConnectionResetError):  # noqa: N818 - an eve
 
     def __init__(self) -> None:
         super().__init__(
-            errno.ECONNRESET, "The stream failed; flask_streaming has logged why"
+            errno.ECONNRESET,
+            "The stream failed; flask_streaming has logged why",
         )

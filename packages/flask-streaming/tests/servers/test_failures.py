@@ -126,7 +126,7 @@ def test_server_that_hides_failures(
         for _ in range(2):
             assert curl(f"{running.url}/whole", option).returncode == 0
         assert (curl(f"{running.url}/fail/csv", option).returncode == 0) == hidden
-        warning = "A stream that fails looks complete here"
+        warning = "A stream that fails looks complete to the client"
         assert running.log().count(warning) == hidden
 
 

@@ -27,7 +27,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--sweep", is_flag=True, help="Drop those that have expired.")
+@click.option("--sweep", is_flag=True, help="Delete those that have expired.")
 @json_option
 @with_appcontext
 def uploads(*, sweep: bool, as_json: bool) -> None:

@@ -148,7 +148,7 @@ class Companion(Receiver):
         self.finish(place, upload)
         name = place.find(upload.id).file
         if name is None:
-            raise RefusedRequest(409, "the upload is being finished: ask again")
+            raise RefusedRequest(409, "the upload is being finished: try again")
         file = self.provider().within(None).file(name)
         return jsonify(location=file.absolute_url(), key=name)
 
@@ -278,7 +278,7 @@ def _given() -> dict[int, str]:
             400, "parts: send a list of objects with PartNumber and ETag"
         ) from None
     if not found or sorted(found) != list(range(1, len(found) + 1)):
-        raise RefusedRequest(400, "parts: number them from 1 on, without a gap")
+        raise RefusedRequest(400, "parts: number them from 1, without gaps")
     return found
 
 
@@ -289,7 +289,7 @@ def _chosen(there: Iterable[Part], given: Mapping[int, str]) -> list[Part]:
     unnamed = {number for number, _ in known} - given.keys()
     if missing or unnamed:
         wrong = ", ".join(map(str, sorted({*missing, *unnamed})[:10]))
-        raise RefusedRequest(400, f"parts: {wrong} differ from those that are there")
+        raise RefusedRequest(400, f"parts: {wrong} differ from the stored ones")
     return [known[pair] for pair in sorted(given.items())]
 
 

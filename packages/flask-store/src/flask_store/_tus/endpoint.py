@@ -147,7 +147,7 @@ class Uploads(Receiver):
         if told is not upload:
             if told.length is not None and told.length < offset:
                 raise RefusedRequest(
-                    400, f"Upload-Length is {told.length}: {offset} bytes are there"
+                    400, f"Upload-Length is {told.length}: {offset} bytes are stored"
                 )
             upload = told
             place.keep(upload)
@@ -201,7 +201,7 @@ class Uploads(Receiver):
             body.check_whole()
             if not checksum.matches(digest.digest()):
                 raise RefusedRequest(
-                    CHECKSUM_MISMATCH, "Upload-Checksum does not fit the body"
+                    CHECKSUM_MISMATCH, "Upload-Checksum does not match the body"
                 )
 
         return place.append_checked(upload, offset, body, check)

@@ -60,7 +60,7 @@ class Probe:
             length = self._length()
             made = self._ask("POST", self._url, {"Upload-Length": str(length)})
             if made.status != 201:
-                yield Finding(False, _refusal("an upload is not created", made))
+                yield Finding(False, _refusal("an upload cannot be created", made))
                 return
             url = urljoin(self._url, made.headers["Location"])
             yield Finding(True, f"an upload can be created: {url}")
@@ -177,9 +177,9 @@ def _target(url: str) -> str:
 
 def _refusal(what: str, answer: http.client.HTTPResponse) -> str:
     reason = {
-        401: "; give what signs you in by --header",
-        403: "; give what signs you in by --header",
-        404: "; give the URL where uploads are created",
+        401: "; pass your credentials with --header",
+        403: "; pass your credentials with --header",
+        404: "; pass the URL where uploads are created",
         413: "; raise the limit of the proxy, such as client_max_body_size",
     }.get(answer.status, "")
     return f"{what}: {answer.status} {answer.reason}{reason}"

@@ -189,7 +189,9 @@ def id_of(url: str) -> str:
     """Return the upload that an absolute or relative URL names."""
     found = url.rstrip("/").rpartition("/")[2]
     if not is_id(found):
-        raise RefusedRequest(400, f"Upload-Concat: {url[:60]!r} is no upload's URL")
+        raise RefusedRequest(
+            400, f"Upload-Concat: {url[:60]!r} is not the URL of an upload"
+        )
     return found
 
 
@@ -199,7 +201,7 @@ def total(uploads: Iterable[tuple[Upload, int]], owner: str) -> int:
     for upload, offset in uploads:
         if not upload.partial or upload.owner != owner:
             raise RefusedRequest(
-                400, f"Upload-Concat: {upload.id} is no partial upload"
+                400, f"Upload-Concat: {upload.id} is not a partial upload"
             )
         if not upload.is_complete(offset):
             raise RefusedRequest(400, f"Upload-Concat: {upload.id} is not complete")

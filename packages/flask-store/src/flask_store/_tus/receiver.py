@@ -216,7 +216,7 @@ class Receiver(Blueprint):
         )
         if unfinished >= self.max_uploads:
             raise RefusedRequest(
-                429, f"{unfinished} uploads are unfinished: end or delete one first"
+                429, f"{unfinished} uploads are unfinished: finish or delete one first"
             )
 
     def _expired(self, place: Place, upload: Upload) -> bool:
@@ -249,7 +249,7 @@ def answer(status: int, fields: Mapping[str, str] | None = None) -> Response:
 def refused(error: RefusedRequest | MovedError) -> Response:
     """Return the answer to a request that is refused."""
     if isinstance(error, MovedError):
-        error = RefusedRequest(409, "Upload-Offset is not where the upload ends")
+        error = RefusedRequest(409, "Upload-Offset is not the end of the upload")
     response = answer(error.status)
     response.data = error.reason
     response.mimetype = "text/plain"

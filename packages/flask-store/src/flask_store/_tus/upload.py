@@ -131,7 +131,7 @@ def parse_metadata(raw: str, *, strict: bool = False) -> dict[str, str]:
         elif strict:
             raise RefusedRequest(
                 400,
-                f"Upload-Metadata: {key[:60]!r} must come once, with its value in "
+                f"Upload-Metadata: {key[:60]!r} must appear once, with its value in "
                 "Base64",
             )
     return found

@@ -131,7 +131,7 @@ class Background(BaseStore):
             self.enqueue(job.target.store, job.id)
         except Exception:
             # It is safe on the disk, and must not be saved again.
-            logger.exception("%s waits, but could not be queued", job.name)
+            logger.exception("%s is in the spool, but could not be queued", job.name)
 
     def spool(self, label: str) -> Spool:
         """Return a file in the making, where uploads wait."""
@@ -290,7 +290,7 @@ class Background(BaseStore):
             failed = sum(job.state is JobState.FAILED for job in jobs)
             yield f"{len(jobs) - failed} uploads wait to be sent, {failed} have failed"
             for name in self.journal.strangers():
-                yield f"{name} in the spool waits for a store with another place"
+                yield f"{name} in the spool belongs to a store at another location"
             left = [*self.journal.leftovers()]
             for path in left if clean else ():
                 path.unlink(missing_ok=True)

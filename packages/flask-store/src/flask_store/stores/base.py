@@ -172,7 +172,7 @@ class BaseStore(Addresses, Work):
 
         :raises StoreError: where the provider has no place for them.
         """
-        raise StoreError(f"{type(self).__name__} cannot receive uploads that resume")
+        raise StoreError(f"{type(self).__name__} does not support resumable uploads")
 
     def check(self, *, clean: bool = False) -> Generator[str]:  # noqa: ARG002
         """Try out what saving needs, and yield what there is to say.

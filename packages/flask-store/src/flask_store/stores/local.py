@@ -300,7 +300,7 @@ class LocalStore(BaseStore):
             how = "named" if spool.hidden else "unnamed"
             where = "beside them" if record.beside else "with them"
             yield (
-                f"{self.root}: files can be saved; those in the making are {how}, "
+                f"{self.root}: files can be saved; unfinished files are {how}, "
                 f"attributes are kept {where}"
             )
             left = [*leftovers(self.root), *orphans(self.root)]
@@ -322,7 +322,7 @@ class LocalStore(BaseStore):
         :raises InvalidNameError: where what should be a folder is something else.
         """
         if part := obstacle(self.root, full):
-            reason = f"{part!r} is there already, and is no folder"
+            reason = f"{part!r} already exists and is not a folder"
             raise InvalidNameError(full, reason)
         # A save is short, and a Path takes as long to build as the kernel to link.
         return f"{self.root}/{full}"

@@ -221,7 +221,7 @@ class ObjectStore(BaseStore):
         from .._tus.folder import FolderPlace
 
         if self.config.spool_path is None:
-            remedy = "set a folder where uploads that resume can wait"
+            remedy = "set a folder for unfinished resumable uploads"
             raise ConfigError("STORE_SPOOL_PATH", None, remedy)
         # A folder for each store, as several may share the spool.
         known = uuid.uuid5(uuid.NAMESPACE_URL, "\n".join(self.territory())).hex
@@ -240,7 +240,7 @@ class ObjectStore(BaseStore):
         if made != [True, False]:
             raise BackendError("save", name, "the server overwrites names")
         kept = "" if self._backend.folder is None else "; attributes are not kept"
-        yield f"{self._backend.url}: files can be saved, names are kept apart{kept}"
+        yield f"{self._backend.url}: files can be saved, names are unique{kept}"
 
     def _get(self, name: str, **options: Any) -> Any:
         """Ask for a file.
