@@ -19,6 +19,7 @@ from flask import Flask
 from flask_webcache import Config
 from flask_webcache import WebCache
 from flask_webcache import _failing
+from flask_webcache import cache_event
 from flask_webcache._backends import Backend
 from flask_webcache._backends import files
 from flask_webcache._backends.files import Files
@@ -74,6 +75,37 @@ def test_what_an_older_version_stored(
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes().replace(b"WC2", b"WC1"))
     assert origin.get().text == "made 2"
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
+def test_what_an_older_version_left_in_its_place(
+    make_origin: type[Origin],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    fast: bool,
+) -> None:
+    """What cachelib pickled, also under names of this version, is no response."""
+    before = FileSystemCache(str(tmp_path))
+    for number in range(20):
+        before.set(f"flask-webcache:{number}", ("200 OK", [("X", "old")], "old"))
+    left = list(tmp_path.iterdir())
+    origin = make_origin(url=f"file://{tmp_path}", fast=fast)
+    origin.says("max-age=60", Vary="Foo", Cache_Tag="news")
+    origin.get()
+    ours = [path for path in tmp_path.iterdir() if path not in left]
+    for path in ours:
+        path.write_bytes(left[0].read_bytes())
+    answers = [origin.get() for _ in range(5)]
+    assert answers[0].text == "made 2"
+    assert answers[-1].headers["X-Cache"] == "hit"
+    assert purged(origin, "tag")
+    assert origin.get().headers["X-Cache"] == "miss"
+    assert not caplog.text
+    limited = make_origin(url=f"file://{tmp_path}?max_items=10")
+    limited.says("max-age=60")
+    for number in range(20):
+        limited.get(f"/{number}")
+    assert not any(path.exists() for path in left)
 
 
 @pytest.mark.parametrize("line", [("X", "a\r\nb"), ("X\n", "a"), ("X", "\0")], ids=str)
@@ -225,11 +257,11 @@ def test_purge_that_fails(
     origin.get()
     faulty.fails.update({"delete"})
     assert not purged(origin, what)
-    assert "Purging" in caplog.text
+    assert "The purge of" in caplog.text
     for number in (2, 3):
         assert origin.get().text == f"made {number}"
     faulty.fails.clear()
-    wait_for(lambda: "got through" in caplog.text)
+    wait_for(lambda: "succeeded after a retry" in caplog.text)
     wait_for(lambda: origin.get().headers["X-Cache"] == "hit")
     with origin.app.app_context():
         assert origin.cache.stats()["purge-failed"] == 1
@@ -243,24 +275,75 @@ def wait_for(met: Any) -> None:
         time.sleep(0.01)
 
 
-def test_purge_does_not_mind_the_pause(origin: Origin, faulty: Faulty) -> None:
+@pytest.mark.parametrize("by", ["purge", "write"])
+def test_purge_does_not_mind_the_pause(origin: Origin, faulty: Faulty, by: str) -> None:
     """A purge is carried out although the backend failed a moment ago."""
     origin.says("max-age=60")
     origin.get()
     faulty.fails.update({"read", "write"})
     origin.get("/other")
     faulty.fails.clear()
-    assert purged(origin, "url")
-    assert not any(b"made 1" in value for value in alive(origin, faulty))
+    assert alive(origin) == [b"made 1"]
+    if by == "purge":
+        assert purged(origin, "url")
+    else:
+        assert origin.client.post("/").status_code == 200
+    assert alive(origin) == []
 
 
-def alive(origin: Origin, faulty: Faulty) -> list[bytes]:
+def alive(origin: Origin) -> list[bytes]:
     """Return the stored entries whose generations exist."""
     stock = origin.app.extensions["webcache"].cache.stock
     key = origin.app.extensions["webcache"].cache.url_key("http://localhost/")
-    stock.vault.reads._retry_at = 0.0
+    reads = stock.vault.reads
+    paused, reads._retry_at = reads._retry_at, 0.0
     entry = stock.look(key, {}).entry
+    reads._retry_at = paused
     return [entry.body] if entry is not None else []
+
+
+def test_events_of_failures(origin: Origin, faulty: Faulty, clock: Any) -> None:
+    """A failed purge, a failure of the backend and a renewal are events and counted."""
+    events: list[str] = []
+
+    def listen(sender: Flask, event: str, reason: str) -> None:
+        if sender is origin.app:
+            events.append(event)
+
+    cache_event.connect(listen)
+    origin.says("max-age=1, stale-while-revalidate=100")
+    origin.get()
+    clock.move(2)
+    origin.get()
+    wait_for(lambda: events.count("stored") == 2)
+    assert {"renewal", "stale"} <= set(events)
+    faulty.fails.update({"delete", "read"})
+    assert not purged(origin, "url")
+    origin.get("/other")
+    assert {"purge-failed", "backend-error"} <= set(events)
+    faulty.fails.clear()
+    with origin.app.app_context():
+        stats = origin.cache.stats()
+    assert all(stats[one] >= 1 for one in ("purge-failed", "backend-error", "renewal"))
+
+
+def test_page_that_is_not_stored(origin: Origin, faulty: Faulty) -> None:
+    """Once found not to be stored, a page costs one look at the backend."""
+    origin.says("no-store")
+    origin.get()
+    get_many, looks = faulty.get_many, 0
+
+    def note(*names: str) -> Any:
+        nonlocal looks
+        looks += 1
+        return get_many(*names)
+
+    faulty.get_many = note  # type: ignore[method-assign]
+    calls = faulty.calls
+    origin.get()
+    assert looks == 1
+    # The entry or index, and the generations of all, of the tags and of the URL.
+    assert faulty.calls - calls == 4
 
 
 def test_purge_command_that_fails(origin: Origin, faulty: Faulty) -> None:
@@ -285,6 +368,26 @@ def test_lost_generations(origin: Origin, faulty: Faulty) -> None:
             del faulty.items[name]
             assert (origin.get().headers["X-Cache"] == "miss") is (name != purges)
             origin.get()
+
+
+@pytest.mark.parametrize("how", ["evicted", "no Vary for once"])
+def test_lost_index(origin: Origin, faulty: Faulty, how: str) -> None:
+    """An index that is lost is made again by the process that remembers it."""
+    origin.says("max-age=60", Vary="Foo")
+    assert [origin.get().headers["X-Cache"] for _ in "ab"] == ["miss", "hit"]
+    if how == "evicted":
+        cache: Any = origin.app.extensions["webcache"].cache
+        key = cache.url_key("http://localhost/")
+        del faulty.items[cache.stock.vault.name(key)]
+    else:
+        origin.says("max-age=60")
+        origin.get(Cache_Control="no-cache")
+        origin.says("max-age=60", Vary="Foo")
+    origin.get(Cache_Control="no-cache")
+    text = f"made {len(origin.seen)}"
+    for _ in range(2):
+        response = origin.get()
+        assert (response.text, response.headers["X-Cache"]) == (text, "hit")
 
 
 def test_replayed_items(origin: Origin, faulty: Faulty) -> None:
@@ -339,6 +442,34 @@ def test_secret_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         app.add_url_rule("/", view_func=lambda body=body: body)
         texts.append(app.test_client().get("/").text)
     assert texts == ["made with old", "made with old", "made with other"]
+
+
+def test_purge_while_keys_change(tmp_path: Path) -> None:
+    """A process with a new key purges what one with the old key has stored."""
+    bodies = {"old": "old 1", "new": "new 1"}
+    apps: dict[str, Flask] = {}
+    for key, fallbacks in (("old", []), ("new", ["old"])):
+        app = apps[key] = Flask(key)
+        app.secret_key = key
+        app.config["SECRET_KEY_FALLBACKS"] = fallbacks
+        WebCache(app, config=Config(url=f"file://{tmp_path}"))
+
+        @app.get("/")
+        def view(key: str = key) -> tuple[str, dict[str, str]]:
+            return bodies[key], {"Cache-Control": "max-age=60", "Cache-Tag": "news"}
+
+    def get(key: str) -> str:
+        return apps[key].test_client().get("/").text
+
+    assert [get("old"), get("new")] == ["old 1", "old 1"]
+    bodies.update(old="old 2", new="new 2")
+    assert apps["new"].extensions["webcache"].purge_tag("news")
+    assert get("old") == "old 2"
+    assert apps["new"].extensions["webcache"].purge_tag("news")
+    assert [get("new"), get("new")] == ["new 2", "new 2"]
+    bodies.update(new="new 3")
+    assert apps["old"].extensions["webcache"].purge_tag("news")
+    assert get("new") == "new 3"
 
 
 def test_dangling_index(make_origin: type[Origin], tmp_path: Path) -> None:

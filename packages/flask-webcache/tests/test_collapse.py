@@ -60,6 +60,8 @@ def test_one_view_run(origin: Origin) -> None:
         "flask-webcache; fwd=uri-miss; stored",
         "flask-webcache; fwd=uri-miss; collapsed",
     }
+    with origin.app.app_context():
+        assert origin.cache.stats()["wait"] >= 1
 
 
 def test_stale_is_validated_once(origin: Origin) -> None:

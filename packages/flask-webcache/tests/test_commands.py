@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from flask_webcache import Config
+from flask_webcache import WebCache
 from flask_webcache import _cli
 
 
@@ -42,6 +45,28 @@ def test_purge(origin: Origin, arguments: list[str]) -> None:
     result = run(origin, "purge", *arguments)
     assert (result.exit_code, result.output) == (0, "purged\n")
     assert origin.get().text == "made 2"
+
+
+def test_purge_path_of_a_secure_site(origin: Origin) -> None:
+    """A path is one of the site as its clients see it."""
+    origin.app.config["PREFERRED_URL_SCHEME"] = "https"
+    origin.says("max-age=60")
+    origin.client.get("/a", base_url="https://localhost")
+    assert run(origin, "purge", "/a").output == "purged\n"
+    again = origin.client.get("/a", base_url="https://localhost")
+    assert again.text == "made 2"
+
+
+@pytest.mark.parametrize("arguments", [["purge", "--all"], ["stats"]], ids=str)
+def test_debug_mode(tmp_path: Path, arguments: list[str]) -> None:
+    """In debug mode a command says that it reaches no other process."""
+    for salt, code in (("", 1), ("mine", 0)):
+        app = Flask(__name__)
+        app.debug = True
+        WebCache(app, config=Config(url=f"file://{tmp_path}", master_salt=salt))
+        result = app.test_cli_runner().invoke(args=["webcache", *arguments])
+        assert result.exit_code == code
+        assert ("set WEBCACHE_MASTER_SALT" in result.output) is (code == 1)
 
 
 @pytest.mark.parametrize("arguments", [[], ["/", "--all"], ["--tag", "x", "--all"]])

@@ -101,7 +101,7 @@ def test_identities_are_not_stored(
     """A page that reads what identifies a visitor is not stored."""
     answers = read(origin, what, **headers)
     assert [said for _, said in answers] == ["miss", "miss"]
-    assert caplog.text.count("are not stored, such as that of /") <= 1
+    assert caplog.text.count("are not stored, for example that of /") <= 1
 
 
 def test_remote_user(origin: Origin) -> None:

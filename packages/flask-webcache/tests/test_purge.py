@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from flask import Response
 
 
 if TYPE_CHECKING:
@@ -160,6 +161,40 @@ def test_purge_while_made(make: Make, clock: Clock, purge: str) -> None:
     clock.move(1)
     origin.says("max-age=60", "new")
     assert origin.get().text == "new"
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
+def test_late_view(make: Make, fast: bool) -> None:
+    """A view that began before a write does not undo what was stored after it."""
+    origin = make(fast=fast, lock_seconds=0)
+    origin.says("max-age=60", "new")
+    new = origin.answer
+
+    def answer() -> object:
+        origin.answer = new
+        origin.client.post("/")
+        assert origin.get(Cache_Control="no-cache").text == "new"
+        return Response("old", headers={"Cache-Control": "max-age=60"})
+
+    origin.answer = answer
+    assert origin.get().text == "old"
+    for _ in range(3):
+        assert origin.get().text == "new"
+
+
+def test_purge_by_a_clock_that_is_behind(
+    make_origin: type[Origin], tmp_path: Path, clock: Clock
+) -> None:
+    """A purge takes effect, whatever time it is for the process that purges."""
+    one, other = (make_origin(url=f"file://{tmp_path}") for _ in range(2))
+    for origin in (one, other):
+        origin.says("max-age=60", Cache_Tag="news")
+    one.get()
+    clock.move(1 - 4)
+    with other.app.app_context():
+        assert other.cache.purge_tag("news")
+    clock.move(4)
+    assert one.get().headers["X-Cache"] == "miss"
 
 
 def test_many_hints(

@@ -111,6 +111,8 @@ def test_environ() -> None:
         from flask import request
 
         seen.append((request.url, request.headers["A"], dict(request.cookies)))
+        # A view that trusts this machine does not trust a renewal.
+        assert request.remote_addr is None
         return ""
 
     recache.run(app, TASK)
@@ -156,7 +158,7 @@ def test_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     module.app, module.make = app, lambda: app  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "webcache_names", module)
     recache.run_by_name("webcache_names:app", TASK)
-    recache.run_by_name("webcache_names:make", TASK)
+    recache.run_by_name("webcache_names:make", TASK.to_json())
     assert ran == [(app, TASK)] * 2
 
 

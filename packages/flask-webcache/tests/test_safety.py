@@ -331,6 +331,28 @@ def test_entries_cannot_be_moved_or_forged(tmp_path: Path) -> None:
     assert other.test_client().get("/one").text == "other"
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["hooks", "fast"])
+def test_selecting_values_are_not_in_the_store(
+    make_origin: type[Origin], tmp_path: Path, fast: bool
+) -> None:
+    """Tokens and cookies that select a response are not written to the backend."""
+    origin = make_origin(url=f"file://{tmp_path}", fast=fast)
+
+    def answer() -> Response:
+        response = fresh(str(len(request.cookies.get("theme", ""))))
+        response.headers["Vary"] = "Authorization"
+        return response
+
+    origin.answer = answer
+    for said in ("miss", "hit"):
+        response = origin.get(Authorization="Bearer s3cret", Cookie="theme=h1dden")
+        assert response.headers["X-Cache"] == said
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"authorization" in stored
+    assert b"s3cret" not in stored
+    assert b"h1dden" not in stored
+
+
 def test_modified_view_of_a_hit(origin: Origin) -> None:
     """A hook that is registered later has done its work before a response is stored."""
 

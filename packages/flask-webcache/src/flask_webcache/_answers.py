@@ -70,9 +70,9 @@ _KEEPS_LIST = _keeps_list()
 def fill(headers: Headers, lines: list[tuple[str, str]]) -> None:
     """Put fields in place of others, without a check of each.
 
-    The only use of a private name: to check again what was checked when it was stored
-    costs a hit by hooks a tenth of the bare view. Where Werkzeug keeps fields in
-    another way, the public one is taken.
+    The only use of a private name. The public ``extend`` checks every field again,
+    which each hit by hooks would pay for, and the fields were checked when they were
+    stored. Where Werkzeug keeps fields in another way, ``extend`` is used.
     """
     if _KEEPS_LIST:
         headers._list = lines

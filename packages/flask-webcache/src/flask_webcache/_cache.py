@@ -65,8 +65,8 @@ class Cache:
             return Local(self.config, cache, self._front)
         if not self.app.secret_key:
             logger.warning(
-                "%r shares a cache and has no SECRET_KEY: whoever can write to the "
-                "backend can forge pages. Set SECRET_KEY; the cache signs with it.",
+                "%r has no SECRET_KEY, so anyone who can write to the backend can "
+                "forge pages. Set SECRET_KEY; stored responses are signed with it.",
                 self.app.name,
             )
         backend = cache if isinstance(cache, Backend) else Foreign(cache)

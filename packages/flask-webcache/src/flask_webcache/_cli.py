@@ -110,7 +110,7 @@ def purge(url: str | None, tag: str | None, everything: bool, soft: bool) -> Non
     else:
         done = state.cache.purge_all()
     if not done:
-        raise click.ClickException("The backend failed; nothing is purged.")
+        raise click.ClickException("The backend failed; the purge was not carried out.")
     click.echo("purged")
 
 
@@ -153,10 +153,17 @@ def _state() -> State:
 
 
 def _shared_state() -> State:
+    from ._state import DEBUG_SALT
+
     state = _state()
+    if state.config.master_salt.startswith(DEBUG_SALT):
+        raise click.ClickException(
+            "In debug mode each process has a cache of its own, which commands cannot "
+            "reach; leave out --debug, or set WEBCACHE_MASTER_SALT."
+        )
     if state.cache.stock.local:
         raise click.ClickException(
-            "This cache lives in each process of the app, where no command reaches "
-            "it; set WEBCACHE_URL to a shared one, such as redis://."
+            "Each process of this app has a cache of its own, which commands cannot "
+            "reach; set WEBCACHE_URL to a shared one, such as redis://."
         )
     return state

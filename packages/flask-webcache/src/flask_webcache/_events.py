@@ -37,8 +37,8 @@ cache_event: NamedSignal = Namespace().signal("webcache-event")
 #: How often counters are brought together in a shared backend, in seconds.
 FLUSH_SECONDS = 10.0
 NONCE = (
-    "Responses with a nonce of Content-Security-Policy are not stored, such as that of "
-    "%s."
+    "Responses with a Content-Security-Policy nonce are not stored, for example that "
+    "of %s."
 )
 #: How many causes are remembered as logged.
 _LOGGED = 1000
@@ -113,7 +113,7 @@ class Events:
         cause = exchange.outcome.cause
         if cause and why is not Refusal.SESSION:
             self.say_once(
-                "Responses that read %s are not stored, such as that of %s.",
+                "Responses that depend on %s are not stored, for example that of %s.",
                 cause, path,
             )  # fmt: skip
         elif why is Refusal.NONCE:

@@ -162,8 +162,9 @@ class Exchange:
         if cache.lonely and environ.get("wsgi.multiprocess"):
             cache.lonely = False
             cache.events.say_once(
-                "This server has several processes, and simple:// is a cache in each: "
-                "a purge reaches one of them. Set WEBCACHE_URL to a shared backend."
+                "This server runs several processes, and simple:// is a separate cache "
+                "in each of them, so that a purge reaches only one. "
+                "Set WEBCACHE_URL to a shared backend."
             )
         if found is not None:
             exchange = cls(cache, environ, found.key, found)

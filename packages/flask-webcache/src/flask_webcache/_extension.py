@@ -10,6 +10,7 @@ from flask import Flask
 
 from ._fast import FastPath
 from ._setup import refuse_twice
+from ._state import DEBUG_SALT
 from ._state import NAME
 from ._state import get_state
 from ._state import state_in
@@ -117,5 +118,5 @@ def adapted(app: Flask, config: Config) -> Config:
         config = replace(config, resource_exemptions=exempt)
     if app.debug and not config.master_salt:
         # A change of code empties the cache.
-        config = replace(config, master_salt=secrets.token_hex(8))
+        config = replace(config, master_salt=f"{DEBUG_SALT}{secrets.token_hex(8)}")
     return config

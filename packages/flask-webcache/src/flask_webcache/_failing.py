@@ -20,7 +20,7 @@ logger = logging.getLogger("flask_webcache")
 PAUSE = 1.0
 #: How often a failure is logged, in seconds.
 QUIET = 60.0
-#: How often a purge that failed is tried again, in seconds.
+#: How often a purge that failed is retried, in seconds.
 RETRY = 0.5
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Breaker:
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET
             logger.warning(
-                "The cache backend failed (%s), and requests go on without it: %s: %s",
+                "The cache backend failed (%s); continuing without it: %s: %s",
                 self._kind,
                 type(error).__name__,
                 error,
@@ -65,7 +65,7 @@ class Breaker:
 
 
 class Owed:
-    """Purges that failed: nothing they concern is used until they got through.
+    """Purges that failed: nothing they concern is used until they succeed.
 
     :param carry_out: purges a thing, and raises where it cannot.
     """
@@ -81,7 +81,7 @@ class Owed:
         return bool(self._things) and (thing in self._things or ALL in self._things)
 
     def add(self, thing: str, soft: bool) -> None:
-        """Remember a purge, and try again until it gets through."""
+        """Remember a purge, and retry it until it succeeds."""
         with self._lock:
             if len(self._things) >= HINTS:
                 self._things = {ALL: False}
@@ -103,10 +103,10 @@ class Owed:
             for thing, soft in things.items():
                 try:
                     self._carry_out(thing, soft)
-                except Exception:  # noqa: BLE001, S112 - tried again below; others may get through
+                except Exception:  # noqa: BLE001, S112 - retried below; others may succeed
                     continue
                 with self._lock:
                     if self._things.get(thing) is soft:
                         del self._things[thing]
-                logger.warning("Purging %r got through.", thing)
+                logger.warning("The purge of %r succeeded after a retry.", thing)
             pause.wait(RETRY)

@@ -89,6 +89,9 @@ class Shared(Stock):
             look.metadata = item
             places = item.places(key, environ)
         else:
+            # No index, or none any more: the next response that varies makes it anew.
+            if hint is not None and hint.sets:
+                hint = Metadata(tags=hint.tags)
             look.metadata = hint
             places = []
         known = set(things)
@@ -258,7 +261,7 @@ class Shared(Stock):
         except Exception as error:  # noqa: BLE001 - as above
             self._vault.writes.failed(error)
             logger.error(
-                "Purging %r failed, and is tried again every %.1f s: %s: %s",
+                "The purge of %r failed and will be retried every %.1f s: %s: %s",
                 thing, _failing.RETRY, type(error).__name__, error,
             )  # fmt: skip
             self._owed.add(thing, soft)

@@ -24,6 +24,8 @@ from .exceptions import SetupError
 
 #: The key in ``app.extensions``.
 NAME = "webcache"
+#: The start of the salt that each start of an app in debug mode makes.
+DEBUG_SALT = "debug "
 Role = Literal["requests", "responses"]
 
 

@@ -15,7 +15,7 @@ a generation is evicted       a missing one does not match; the next request tha
 or the backend restarts       wants to store makes another one, with another value
 an old response is put back   its generations are gone
 an old index is put back      it is only a hint: each response proves itself
-a purge cannot be carried     it is remembered and tried again until it gets through;
+a purge cannot be carried     it is remembered and retried until it succeeds;
 out                           until then this process uses nothing that it concerns
 ============================  ========================================================
 

@@ -164,9 +164,26 @@ class Vault:
                 late.append(thing)
             else:
                 made[thing] = token
-        if late:
-            made.update(self.read(home, [], late)[1])
+        made.update(self._made_by_others(home, late))
         return made
+
+    def _made_by_others(self, home: str, things: Sequence[str]) -> dict[str, int]:
+        """Return generations that could not be added, and remove what is none.
+
+        Otherwise what is in their place would keep responses from being stored.
+        """
+        names = [self.thing_name(thing, home) for thing in things]
+        values: list[object] = []
+        if names:
+            values = self.reads.run(self._cache.get_many, values, *names)
+        found: dict[str, int] = {}
+        for thing, name, data in zip(things, names, values, strict=False):
+            token = self._mixed(name, data)
+            if token is not None:
+                found[thing] = token
+            else:
+                self.writes.run(self._cache.delete, False, name)
+        return found
 
     def count_up(self, name: str) -> None:
         """Add to the count of a generation, if it is there."""

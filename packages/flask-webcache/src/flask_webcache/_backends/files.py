@@ -29,7 +29,9 @@ from .base import seconds_of
 fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 
 _EXPIRY = struct.Struct(">d")
-_OURS = re.compile(r"[0-9a-f]{32}|.*\.new")
+#: What may be evicted: our files, and those that cachelib left in the directory, which
+#: are named by a digest of 32 digits, or of 64 since its version 0.16.
+_OURS = re.compile(r"(?:[0-9a-f]{32}){1,2}|.*\.new|.*\.__wz_cache")
 #: How old the time of the last use may be before it is written anew, in seconds.
 _USED = 1.0
 
