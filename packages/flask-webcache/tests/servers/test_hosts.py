@@ -76,6 +76,7 @@ class Fleet:
 
     def __init__(self, stack: ExitStack) -> None:
         servers = [stack.enter_context(harness.memcached()) for _ in range(3)]
+        self.servers = servers
         url = f"memcached://{','.join(server.address for server in servers)}"
         self.app, self.other = made_app(url), made_app(url)
         self.cache = self.app.extensions["webcache"].cache
@@ -121,3 +122,19 @@ def test_tag_is_purged_as_far_as_can_be() -> None:
         assert get(app, path)[0] != old
         assert fleet.cache.purge_tag(fleet.tag)
         assert get(other, path)[1] == "miss"
+
+
+def test_host_that_is_restarted_brings_nothing_back() -> None:
+    """Pages of a purged tag are gone, whichever host starts empty after the purge."""
+    with ExitStack() as stack:
+        fleet = Fleet(stack)
+        app = fleet.app
+        paths = [f"/{fleet.tag}/{number}" for number in range(30)]
+        for path in paths:
+            get(app, path)
+        old = [get(app, path) for path in paths]
+        assert {said for _, said in old} == {"hit"}
+        assert fleet.cache.purge_tag(fleet.tag)
+        for server in fleet.servers:
+            server.restart()
+            assert not {get(app, path)[0] for path in paths} & {text for text, _ in old}
