@@ -237,9 +237,12 @@ def docs(session: nox.Session) -> None:
     """
     install_workspace(session, "docs")
     shutil.rmtree(SITE, ignore_errors=True)
+    # Not create_tmp(): it would be where tests put their files, and in Flask's eyes an
+    # app below sys.prefix is installed, with an instance folder for all.
+    doctrees = str(Path(session.virtualenv.location, "doctrees"))
     session.run(
         "sphinx-build", "-q", "-W", "-n", "--keep-going", "-b", "html",
-        "-d", session.create_tmp() + "/doctrees", "docs", SITE,
+        "-d", doctrees, "docs", SITE,
     )  # fmt: skip
     if session.posargs != ["build"]:
         # The samples in one process, the browser in another.

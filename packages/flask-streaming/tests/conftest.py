@@ -14,6 +14,8 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,
+    # On its own, a package is tried with fewer of the examples that the workspace had.
+    max_examples=100 if find_spec("harness") else 20,
 )
 settings.load_profile("patient")
 
