@@ -32,7 +32,7 @@ cli = Commands("firehose", help="Inspect the links that pages push.", epilog=EXA
 
 @cli.command("config")
 @json_option
-def show_config(as_json: bool) -> None:
+def config_command(as_json: bool) -> None:
     """Print each key and its value, with a star where it was set."""
     echo_config(get_state().config, as_json=as_json)
 
@@ -78,7 +78,7 @@ def _visit(app: Flask, path: str) -> None:
 @click.argument("url")
 @click.option("--insecure", is_flag=True, help="Accept any certificate.")
 @json_option
-def check_url(url: str, *, insecure: bool, as_json: bool) -> None:
+def check_command(url: str, *, insecure: bool, as_json: bool) -> None:
     """Find out what a site's visitors get ahead of a page.
 
     Exits with 1 if something costs more than it gains.

@@ -104,7 +104,7 @@ NGINX = (
           "FAIL /protected/ is closed: 200, not 404", "add `internal;`"),
     Setup("neighbors", ((BLOCK, "location /protected {"),),
           "FAIL /protected../files/a.txt is closed", "add `internal;`"),
-    Setup("no-try-files", ((TRY, ""),), "a directory is redirected to",
+    Setup("no-try-files", ((TRY, ""),), "the redirect to a directory",
           "add `try_files $uri =404;`"),
     Setup("indexed", ((TRY, "    autoindex on;\n"),), "FAIL the contents of a "
                                                       "directory are not shown",

@@ -254,7 +254,7 @@ def retry_jobs(ids: tuple[str, ...]) -> None:
     provider = _provider()
     for job_id in ids or _failed(provider):
         if not provider.retry(job_id):
-            raise click.ClickException(f"no upload {job_id} waits")
+            raise click.ClickException(f"no upload {job_id} is waiting")
 
 
 @jobs.command("drop")
@@ -265,7 +265,7 @@ def drop_jobs(ids: tuple[str, ...]) -> None:
     known = {job.id: job.name for job in provider.pending()}
     for job_id in ids:
         if job_id not in known:
-            raise click.ClickException(f"no upload {job_id} waits")
+            raise click.ClickException(f"no upload {job_id} is waiting")
         provider.delete(known[job_id])
         provider.deliver(job_id)
 
@@ -274,18 +274,20 @@ def _failed(provider: BaseStore) -> list[str]:
     return [job.id for job in provider.pending() if job.state == "failed"]
 
 
-@cli.command(epilog=CHECK_EXAMPLES)
+@cli.command("check", epilog=CHECK_EXAMPLES)
 @click.argument("url", required=False)
 @click.option(
-    "--clean", is_flag=True, help=("Remove the files that killed processes left.")
+    "--clean", is_flag=True, help="Remove the files that killed processes left."
 )
 @click.option("--header", "headers", multiple=True, help="Send 'NAME: VALUE' to URL.")
 @json_option
-def check(url: str | None, clean: bool, headers: Sequence[str], as_json: bool) -> None:
-    """Try the store out, and tell what it can do and what was left behind.
+def check_command(
+    url: str | None, clean: bool, headers: Sequence[str], as_json: bool
+) -> None:
+    """Test the store, and report what it supports and what was left behind.
 
-    With the URL of uploads that resume, try out from here whether they do through the
-    servers and proxies in between.
+    With the URL of resumable uploads, test whether they resume through the servers
+    and proxies in between.
     """
     if url is not None:
         check_url(url, headers, as_json=as_json)

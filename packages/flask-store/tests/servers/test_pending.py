@@ -277,14 +277,14 @@ def test_jobs_command(
     assert run(app, "jobs", "drop", lines[0].split()[0]) == (0, "")
     until(lambda: len(provider.pending()) == 1, "it is not dropped")
     status, output = run(app, "jobs", "drop", "none")
-    assert (status, "no upload none waits" in output) == (1, True)
+    assert (status, "no upload none is waiting" in output) == (1, True)
     faulty.fault = lambda method, path: None
     assert run(app, "jobs", "retry") == (0, "")
     until(lambda: not provider.pending(), "it is not sent by the process that runs")
     assert stored(config).keys() == {str(bad[1]), str(good)}
     assert run(app, "jobs") == (0, "")
     status, output = run(app, "jobs", "retry", "none")
-    assert (status, "no upload none waits" in output) == (1, True)
+    assert (status, "no upload none is waiting" in output) == (1, True)
 
 
 def test_resume_goes_on(

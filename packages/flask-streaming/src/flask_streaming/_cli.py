@@ -17,7 +17,7 @@ cli = Commands(
 
 @cli.command("config")
 @json_option
-def show_config(as_json: bool) -> None:
+def config_command(as_json: bool) -> None:
     """Print each key and its value, with a star where it was set."""
     state = get_state()
     echo_config(state.config, {"redis": state.redis}, as_json=as_json)
