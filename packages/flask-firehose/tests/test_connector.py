@@ -97,9 +97,10 @@ def test_prefetched_before(make_app: MakeApp) -> None:
     assert "rel=preload" in client.get("/").headers["Link"]
 
 
-UNPACKED: list[tuple[object, dict[str, int]]] = [
-    ("5 /a /b\n9 /c", {"/a": 5, "/b": 5, "/c": 9}),
-    ("4 /a\n5 /b", {"/b": 5}),
+UNPACKED: list[tuple[object, dict[int, list[str]]]] = [
+    ("5 /a /b\n9 /c", {5: ["/a", "/b"], 9: ["/c"]}),
+    ("5 /a\n9 /c\n5 /b", {5: ["/a", "/b"], 9: ["/c"]}),
+    ("4 /a\n5 /b", {5: ["/b"]}),
     (None, {}),
     (5, {}),
     ("", {}),
@@ -109,7 +110,7 @@ UNPACKED: list[tuple[object, dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(("record", "sent"), UNPACKED, ids=lambda value: str(value)[:9])
-def test_record(record: object, sent: dict[str, int]) -> None:
+def test_record(record: object, sent: dict[int, list[str]]) -> None:
     """A record is read without expired or malformed entries."""
     assert unpack(record, 5) == sent
 
@@ -117,12 +118,19 @@ def test_record(record: object, sent: dict[str, int]) -> None:
 @given(st.lists(st.text("abc", min_size=1, max_size=60).map("/".__add__), unique=True))
 def test_record_is_bounded(urls: list[str]) -> None:
     """Whatever was sent, the record is short and holds the latest."""
-    sent = {url: number // 3 for number, url in enumerate(urls)}
+    sent = {at: urls[at : at + 3] for at in range(0, len(urls), 3)}
     record = pack(sent)
     assert len(record) <= MAX_BYTES
-    kept = unpack(record, 0)
-    assert list(kept.items()) == list(sent.items())[len(sent) - len(kept) :]
-    assert kept or not sent
+    kept = [(at, url) for at, line in unpack(record, 0).items() for url in line]
+    every = [(at, url) for at, line in sent.items() for url in line]
+    assert kept == every[len(every) - len(kept) :]
+    assert kept or not urls
+
+
+def test_nothing_fits() -> None:
+    """A URL that is longer than the record is not remembered."""
+    assert pack({5: ["/" + "a" * MAX_BYTES]}) == ""
+    assert pack({5: ["/" + "a" * MAX_BYTES, "/b"], 6: ["/c"]}) == "5 /b\n6 /c"
 
 
 def test_expiry(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,11 @@ same time, the one that ends last restores its session, an undone login included
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Collection
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Protocol
 
 from flask import session
@@ -22,6 +24,7 @@ logger: logging.Logger = logging.getLogger("flask_firehose")
 #: The longest record. In base 64, with its key and the signature of a session that
 #: held nothing else, it lengthens a cookie by less than 1 KiB.
 MAX_BYTES = 700
+_SEPARATOR = re.compile("[ \n]")
 
 
 class PushTracker(Protocol):
@@ -51,7 +54,7 @@ class Connector:
 
     def get_pushed(self) -> set[str]:
         """Return the URLs that the client was sent and that have not expired."""
-        return set(self._record(int(time.time())))
+        return set().union(*self._record(int(time.time())).values())
 
     def set_pushed(self, inset: set[str]) -> None:
         """Remember the URLs that the client was sent, the latest that fit.
@@ -59,9 +62,13 @@ class Connector:
         :param inset: all of them, those of earlier requests too.
         """
         now = int(time.time())
-        before = self._record(now)
-        kept = {url: before[url] for url in before if url in inset}
-        record = pack(kept | dict.fromkeys(sorted(inset - kept.keys()), now))
+        sent = {
+            at: [url for url in urls if url in inset]
+            for at, urls in self._record(now).items()
+        }
+        new = inset.difference(*sent.values())
+        sent[now] = sent.get(now, []) + sorted(new)
+        record = pack(sent)
         if record == session.get(self.variable, ""):
             return
         try:
@@ -75,39 +82,39 @@ class Connector:
                     "set SECRET_KEY, or leave out the connector"
                 )
 
-    def _record(self, now: int) -> dict[str, int]:
+    def _record(self, now: int) -> dict[int, list[str]]:
         return unpack(session.get(self.variable), now - self.lifetime)
 
 
-def unpack(record: object, oldest: int) -> dict[str, int]:
-    """Return the URLs of a record with their times in seconds, the oldest first.
+def unpack(record: object, oldest: int) -> dict[int, list[str]]:
+    """Return the times of a record in seconds, the oldest first, with their URLs.
 
     A record is lines of a time and URLs, joined by spaces. What an earlier version or
     a foreign app left is ignored.
     """
-    sent: dict[str, int] = {}
+    sent: dict[int, list[str]] = {}
     for line in record.split("\n") if isinstance(record, str) else ():
         seconds, *urls = line.split(" ")
         if seconds.isdecimal() and len(seconds) < 12 and int(seconds) >= oldest:
-            sent |= dict.fromkeys(urls, int(seconds))
+            sent.setdefault(int(seconds), []).extend(urls)
     return sent
 
 
-def pack(sent: Mapping[str, int]) -> str:
-    """Return the record of URLs and their times, the latest that fit."""
-    urls = list(sent)
-    # Each with its separator, and a line per time.
-    over = sum(map(len, urls)) + len(urls) + 12 * len({*sent.values()}) - MAX_BYTES
-    first = 0
-    while over > 0:
-        over -= len(urls[first]) + 1
-        first += 1
-    kept = {url: sent[url] for url in urls[first:]}
-    lines = [
-        " ".join((str(at), *[url for url in kept if kept[url] == at]))
-        for at in dict.fromkeys(kept.values())
-    ]
-    return "\n".join(lines)
+def pack(sent: Mapping[int, Sequence[str]]) -> str:
+    """Return the record of times and their URLs, the latest that fit."""
+    record = "\n".join([f"{at} {' '.join(urls)}" for at, urls in sent.items() if urls])
+    over = len(record) - MAX_BYTES
+    if over <= 0:
+        return record
+    # What is left of the first line needs its time again, of 11 digits at most.
+    end = _SEPARATOR.search(record, over + 11)
+    if end is None:
+        return ""
+    rest = record[end.end() :]
+    if end[0] == "\n":
+        return rest
+    seconds = record[record.rfind("\n", 0, end.start()) + 1 :].partition(" ")[0]
+    return f"{seconds} {rest}"
 
 
 def known(connector: PushTracker) -> set[str]:
