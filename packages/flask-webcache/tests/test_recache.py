@@ -110,13 +110,13 @@ def test_environ() -> None:
     def view() -> str:
         from flask import request
 
-        seen.append((request.url, request.headers["A"], dict(request.cookies)))
         # A view that trusts this machine does not trust a renewal.
-        assert request.remote_addr is None
+        address = request.remote_addr
+        seen.append((request.url, request.headers["A"], dict(request.cookies), address))
         return ""
 
     recache.run(app, TASK)
-    assert seen == [("http://localhost:5000/x?a=b", "1", {})]
+    assert seen == [("http://localhost:5000/x?a=b", "1", {}, None)]
     assert Recache("https", "h", "", "/", "", "/").environ()["SERVER_PORT"] == "443"
     assert Recache("http", "h", "", "/", "", "/").environ()["SERVER_PORT"] == "80"
 
