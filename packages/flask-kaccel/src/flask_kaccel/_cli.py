@@ -37,10 +37,7 @@ keep_option: Callable[[Any], Any] = click.option(
     "--keep",
     metavar="NAME",
     multiple=True,
-    help=(
-        "A header of your own that nginx keeps when it sends files, such as "
-        "X-Request-ID."
-    ),
+    help="A header of your own that nginx keeps with files, such as X-Request-ID.",
 )
 
 
