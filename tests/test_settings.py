@@ -2,58 +2,81 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from typing import ClassVar
 from typing import Literal
 
 import pytest
 from flask import Flask
-
-from flask_firehose import ConfigError
-from flask_firehose import SetupError
-from flask_firehose._settings import Settings
-from flask_firehose._settings import at_least
-from flask_firehose._settings import hidden
-from flask_firehose._settings import key
-from flask_firehose._settings import matches
-from flask_firehose._settings import satisfies
-from flask_firehose._settings import settings
-from flask_firehose._setup import Commands
-from flask_firehose._setup import echo_config
-from flask_firehose._setup import refuse_twice
-from flask_firehose._setup import state_of
+from flask.cli import AppGroup
 
 
 ROOT = Path(__file__).parent.parent
 
 
-@settings
-class Config(Settings):
-    """One key of each kind."""
-
-    prefix: ClassVar[str] = "SHOP_"
-
-    open: bool = key(False, "Whether it is open.")
-    workers: int = key(4, "How many work there.", at_least(1))
-    seconds: float = key(2.5, "The time of one sale in seconds.")
-    path: str | None = key(None, "Where it is.")
-    mode: Literal["fast", "slow"] = key("slow", "The mode.")
-    types: tuple[str, ...] = key(("a/b",), "Media types.", matches(".+/.+", "as a/b"))
-    parts: Mapping[str, Any] = key({}, "Its parts.")
-    redis_url: str | None = key(None, "The Redis.", secret=True)
-    secret: str | bytes | None = key(None, "What signs.", secret=True)
-    callback: Any = key(
-        None, "A callable.", satisfies(callable, "callable"), read=False
+def shop_of(package: str) -> SimpleNamespace:
+    """Return what a package's copy has, with a class of one key of each kind."""
+    it = SimpleNamespace(
+        **vars(importlib.import_module(f"{package}._settings")),
+        **{
+            name: getattr(importlib.import_module(f"{package}._setup"), name)
+            for name in (
+                "Commands",
+                "SetupError",
+                "echo_config",
+                "refuse_twice",
+                "state_of",
+            )
+        },
     )
+    key, satisfies = it.key, it.satisfies
 
-    def check(self) -> None:
-        """Refuse a path in a closed shop."""
-        if self.path and not self.open and self.mode == "fast":
-            raise self.error("path", self.path, "open the shop")
+    @it.settings
+    class Config(it.Settings):  # type: ignore[misc, name-defined]
+        """One key of each kind."""
+
+        prefix: ClassVar[str] = "SHOP_"
+
+        open: bool = key(False, "Whether it is open.")
+        workers: int = key(4, "How many work there.", it.at_least(1))
+        seconds: float = key(2.5, "The time of one sale in seconds.")
+        path: str | None = key(None, "Where it is.")
+        mode: Literal["fast", "slow"] = key("slow", "The mode.")
+        types: tuple[str, ...] = key(
+            ("a/b",), "Media types.", it.matches(".+/.+", "as a/b")
+        )
+        parts: Mapping[str, Any] = key({}, "Its parts.")
+        redis_url: str | None = key(None, "The Redis.", secret=True)
+        secret: str | bytes | None = key(None, "What signs.", secret=True)
+        callback: Any = key(
+            None, "A callable.", satisfies(callable, "callable"), read=False
+        )
+
+        def check(self) -> None:
+            """Refuse a path in a closed shop."""
+            if self.path and not self.open and self.mode == "fast":
+                raise self.error("path", self.path, "open the shop")
+
+    it.Config = Config
+    return it
+
+
+SHOPS = {
+    path.name: shop_of(path.name)
+    for path in sorted(ROOT.glob("packages/*/src/flask_*"))
+}
+
+
+@pytest.fixture(params=SHOPS.values(), ids=[*SHOPS])
+def shop(request: pytest.FixtureRequest) -> Any:
+    """Each package's copy."""
+    return request.param
 
 
 @pytest.mark.parametrize("name", ["_settings.py", "_setup.py"])
@@ -79,9 +102,9 @@ def test_shared_modules_are_one_file(name: str) -> None:
         ("secret", b"x", b"x"),
     ],
 )
-def test_kept(name: str, value: object, kept: object) -> None:
+def test_kept(shop: Any, name: str, value: object, kept: object) -> None:
     """A value of the annotated type is kept, in the type's own form."""
-    config = Config.from_mapping({f"SHOP_{name.upper()}": value})
+    config = shop.Config.from_mapping({f"SHOP_{name.upper()}": value})
     assert getattr(config, name) == kept
     assert type(getattr(config, name)) is type(kept) or name == "parts"
 
@@ -105,38 +128,41 @@ def test_kept(name: str, value: object, kept: object) -> None:
         ("parts", {1: 1}, "set a dictionary"),
     ],
 )  # fmt: skip
-def test_wrong(name: str, value: Any, message: str) -> None:
+def test_wrong(shop: Any, name: str, value: Any, message: str) -> None:
     """A wrong value is refused alike from the app and from code, and the key named."""
     expected = f"SHOP_{name.upper()} is {value!r}: {message}"
-    with pytest.raises(ConfigError, match="SHOP_") as by_app:
-        Config.from_mapping({f"SHOP_{name.upper()}": value})
-    with pytest.raises(ConfigError, match="SHOP_") as by_code:
-        Config(**{name: value})
+    with pytest.raises(shop.ConfigError, match="SHOP_") as by_app:
+        shop.Config.from_mapping({f"SHOP_{name.upper()}": value})
+    with pytest.raises(shop.ConfigError, match="SHOP_") as by_code:
+        shop.Config(**{name: value})
     assert str(by_app.value) == str(by_code.value) == expected
 
 
-def test_code_only_key() -> None:
+def test_code_only_key(shop: Any) -> None:
     """A field that is not read from the app is named as the argument it is."""
-    with pytest.raises(ConfigError, match=r"^callback is 3: set a value, callable$"):
-        Config(callback=3)
-    assert Config.from_mapping({"SHOP_OTHER": 3}).callback is None
+    with pytest.raises(
+        shop.ConfigError, match=r"^callback is 3: set a value, callable$"
+    ):
+        shop.Config(callback=3)
+    assert shop.Config.from_mapping({"SHOP_OTHER": 3}).callback is None
 
 
-def test_together() -> None:
+def test_together(shop: Any) -> None:
     """Values that exclude each other are refused by the class's own check."""
-    with pytest.raises(ConfigError, match="SHOP_PATH is 'x': open the shop"):
-        Config(path="x", mode="fast")
+    with pytest.raises(shop.ConfigError, match="SHOP_PATH is 'x': open the shop"):
+        shop.Config(path="x", mode="fast")
 
 
-def test_frozen() -> None:
+def test_frozen(shop: Any) -> None:
     """A configuration does not change."""
     with pytest.raises(FrozenInstanceError, match="open"):
-        Config().open = True  # type: ignore[misc]
+        shop.Config().open = True
 
 
+FIRST = SHOPS["flask_firehose"].Config
 MISSPELT = {
     typo: name
-    for name, _ in Config.declared()
+    for name, _ in FIRST.declared()
     for bare in [name.removeprefix("SHOP_")]
     for place in range(len(bare))
     for typo in (
@@ -148,23 +174,25 @@ MISSPELT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("typo", sorted(MISSPELT.keys() - dict(Config.declared())))
+@pytest.mark.parametrize("typo", sorted(MISSPELT.keys() - dict(FIRST.declared())))
 def test_misspelt(typo: str) -> None:
-    """A misspelt key is refused, led to the right one, and its value hidden."""
-    with pytest.raises(ConfigError, match=rf"{MISSPELT[typo]}\?$") as caught:
-        Config.from_mapping({typo: "s3cr3t"})
+    """A misspelt key is refused, led to the right one, and its value shop.hidden."""
+    with pytest.raises(
+        SHOPS["flask_firehose"].ConfigError, match=rf"{MISSPELT[typo]}\?$"
+    ) as caught:
+        FIRST.from_mapping({typo: "s3cr3t"})
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_foreign(caplog: pytest.LogCaptureFixture) -> None:
+def test_foreign(shop: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A key that resembles none gets one warning; ``ignore_keys`` silences both."""
     with caplog.at_level(logging.WARNING):
-        Config.from_mapping({"SHOP_EMAIL": "x@y", "OTHER": 1})
+        shop.Config.from_mapping({"SHOP_EMAIL": "x@y", "OTHER": 1})
     (record,) = caplog.records
     assert "SHOP_EMAIL" in record.message
     assert "x@y" not in record.message
     caplog.clear()
-    Config.from_mapping(
+    shop.Config.from_mapping(
         {"SHOP_EMAIL": 1, "SHOP_WORKER": 1}, ignore_keys=("SHOP_EMAIL", "SHOP_WORKER")
     )
     assert not caplog.records
@@ -174,19 +202,19 @@ def test_foreign(caplog: pytest.LogCaptureFixture) -> None:
     "url",
     ["redis://me:s3cr3t@h/0", "redis://h/0?password=s3cr3t", "redis://:s3/cr3t@h"],
 )
-def test_secrets_are_hidden(url: str) -> None:
+def test_secrets_are_hidden(shop: Any, url: str) -> None:
     """A secret is in no error, no ``repr`` and no output."""
-    config = Config(redis_url=url, secret="s3cr3t")
-    error = Config.error("redis_url", url, "set another")
+    config = shop.Config(redis_url=url, secret="s3cr3t")
+    error = shop.Config.error("redis_url", url, "set another")
     texts = [repr(config), str(error), repr(error.value), *map(str, config.shown())]
     assert not [text for text in texts if "cr3t" in text]
-    with pytest.raises(ConfigError, match=r"SHOP_SECRET is '\*\*\*'") as caught:
-        Config.from_mapping({"SHOP_SECRET": 53})
+    with pytest.raises(shop.ConfigError, match=r"SHOP_SECRET is '\*\*\*'") as caught:
+        shop.Config.from_mapping({"SHOP_SECRET": 53})
     assert caught.value.__cause__ is None
-    assert "h" in hidden(url)
+    assert "h" in shop.hidden(url)
 
 
-def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Flask's own ``from_prefixed_env`` gives the JSON forms that the keys take."""
     for name, value in {
         "OPEN": "true",
@@ -199,52 +227,56 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"FLASK_SHOP_{name}", value)
     app = Flask(__name__)
     app.config.from_prefixed_env()
-    config = Config.from_mapping(app.config)
+    config = shop.Config.from_mapping(app.config)
     assert (config.open, config.workers, config.types) == (True, 2, ("x/y",))
     assert (config.path, config.secret, config.parts) == (None, "123", {"A": 1})
 
 
-def test_table() -> None:
+def test_table(shop: Any) -> None:
     """The README's rows come from the declarations."""
-    rows = Config.table().splitlines()
+    rows = shop.Config.table().splitlines()
     assert rows[3] == (
         "| `SHOP_WORKERS` | a whole number, 1 or more | `4` | How many work there. |"
     )
-    assert len(rows) == 2 + len(list(Config.declared()))
+    assert len(rows) == 2 + len(list(shop.Config.declared()))
 
 
-def test_setup_sentences() -> None:
+def test_setup_sentences(shop: Any) -> None:
     """Set up twice, not set up, and no app are each one clear sentence."""
     app = Flask("shop")
-    with pytest.raises(SetupError, match=r"^Store needs an app context; use it in a"):
-        state_of("store", "Store", dict)
+    with pytest.raises(
+        shop.SetupError, match=r"^Store needs an app context; use it in a"
+    ):
+        shop.state_of("store", "Store", dict)
     with (
         app.app_context(),
         pytest.raises(
-            SetupError, match=r"^Store is not set up on the app 'shop'; call"
+            shop.SetupError, match=r"^Store is not set up on the app 'shop'; call"
         ),
     ):
-        state_of("store", "Store", dict)
-    refuse_twice(app, "store", "Store")
+        shop.state_of("store", "Store", dict)
+    shop.refuse_twice(app, "store", "Store")
     app.extensions["store"] = {}
-    with pytest.raises(SetupError, match=r"^Store is already set up on the app 'shop'"):
-        refuse_twice(app, "store", "Store")
+    with pytest.raises(
+        shop.SetupError, match=r"^Store is already set up on the app 'shop'"
+    ):
+        shop.refuse_twice(app, "store", "Store")
     with app.app_context():
-        assert state_of("store", "Store", dict) == {}
+        assert shop.state_of("store", "Store", dict) == {}
 
 
-def test_commands() -> None:
+def test_commands(shop: Any) -> None:
     """``config`` prints what is in force; an error of ours is one line and exit 1."""
     app = Flask(__name__)
-    cli = Commands("shop")
+    cli: AppGroup = shop.Commands("shop")
 
     @cli.command("config")
     def config() -> None:
-        echo_config(Config(workers=2, secret="s3cr3t"), {"option": 1})
+        shop.echo_config(shop.Config(workers=2, secret="s3cr3t"), {"option": 1})
 
     @cli.command("fail")
     def fail() -> None:
-        raise ConfigError("SHOP_X", 1, "set it")
+        raise shop.ConfigError("SHOP_X", 1, "set it")
 
     app.cli.add_command(cli)
     runner = app.test_cli_runner()

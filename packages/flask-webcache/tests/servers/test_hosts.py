@@ -40,7 +40,8 @@ def host_of(app: Flask, servers: list[harness.Server], name: str) -> harness.Ser
     """Return the server that a name is at."""
     backend: Any = app.extensions["webcache"].cache.stock.vault._cache
     index = backend._hosts.index(backend._host(name))
-    return servers[index]
+    found: harness.Server = servers[index]
+    return found
 
 
 def paths_elsewhere(app: Flask, servers: list[Any], down: Any, start: str) -> list[str]:
