@@ -68,7 +68,7 @@ def writes_late(inner: WSGI) -> WSGI:
 def test_middleware_within_fast(middleware: Callable[[WSGI], WSGI], body: str) -> None:
     """A response is the same whenever it starts, and however it is written."""
     app = Flask(__name__)
-    app.wsgi_app = middleware(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = middleware(app.wsgi_app)  # type: ignore[method-assign, assignment]
     WebCache(app, fast=True)
 
     @app.get("/")
