@@ -224,6 +224,20 @@ def test_reads_go_on_while_writes_fail(origin: Origin, faulty: Faulty) -> None:
         assert origin.get("/hot").headers["X-Cache"] == "hit"
 
 
+def test_waiting_while_reads_fail(make_origin: type[Origin], faulty: Faulty) -> None:
+    """Who cannot see whether another process is done does not ask at full speed."""
+    origin = make_origin(cache=faulty, wait_seconds=0.25)
+    origin.says("max-age=60")
+    cache: Any = origin.app.extensions["webcache"].cache
+    key = cache.url_key("http://localhost/")
+    assert cache.stock.vault.lead(key, "another process", 60)
+    faulty.fails.update({"read"})
+    calls = faulty.calls
+    assert origin.get().text == "made 1"
+    # Half a second, in steps of 5 ms, of a few calls each.
+    assert faulty.calls - calls < 1000
+
+
 def test_purge_of_a_full_backend(origin: Origin, faulty: Faulty) -> None:
     """A purge needs no room."""
     origin.says("max-age=60", Cache_Tag="news")

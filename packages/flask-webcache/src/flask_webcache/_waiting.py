@@ -194,6 +194,9 @@ class Leads:
         """Wait for a leader of another process, until it is done or gone."""
         pause, late = _FIRST_PAUSE, time.monotonic() + self._wait_seconds
         leader = vault.led(lead.name)
+        if leader is None:
+            # Given back just now; or reading fails, and asking goes on for a while.
+            _NEVER.wait(pause)
         while leader is not None and (now := time.monotonic()) < deadline:
             if now > late:
                 # It is alive and slow: one of those who wait goes on.
