@@ -132,7 +132,7 @@ def stats(as_json: bool) -> None:
 
 @cli.command()
 @json_option
-def config(as_json: bool) -> None:
+def config_command(as_json: bool) -> None:
     """Print the configuration, with a star before each key that is set."""
     echo_config(_state().config, as_json=as_json)
 
