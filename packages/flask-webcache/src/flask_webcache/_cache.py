@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from typing import Any
 
 from cachelib import SimpleCache
 from cachelib.base import BaseCache
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from .config import Config
 
 
+Environ = Mapping[str, Any]
 logger = logging.getLogger("flask_webcache")
 
 
@@ -47,11 +51,11 @@ class Cache:
         self._ignored = config.ignored_query
         self._ordered = config.sort_query
         #: Return the key of the resource that a request is for.
-        self.key = keys.reader(
+        self.key: Callable[[Environ], str] = keys.reader(
             self._front, self._ignored, self._ordered, config.key_callback
         )
         #: Return whether nothing of a path is stored.
-        self.exempt = keys.below(config.resource_exemptions)
+        self.exempt: Callable[[Environ], bool] = keys.below(config.resource_exemptions)
         self.stock: Stock = self._stock(connect(config.url) if cache is None else cache)
         #: Whether to say that no other process sees what is stored.
         self.lonely: bool = self.stock.local
