@@ -1,4 +1,4 @@
-"""What a server process costs, asked of Linux."""
+"""The CPU time and memory of a server process, read from Linux."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def starlette_app() -> Any:
 
 
 class Found(NamedTuple):
-    """What was measured of one server: KiB, microseconds and seconds."""
+    """The figures of one server: KiB, microseconds and seconds."""
 
     idle: float
     single: float

@@ -1,4 +1,4 @@
-"""What the tus protocol 1.0 demands of a server: one test for each demand."""
+"""The requirements of tus 1.0 for a server, one test for each."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_options(client: FlaskClient) -> None:
 def test_wrong_creation(
     app: Flask, client: FlaskClient, fields: Any, status: int
 ) -> None:
-    """What is malformed or too large is refused, and leaves nothing."""
+    """A malformed or oversized request is refused, and leaves nothing."""
     assert send(client, "POST", "/up", **fields).status_code == status
     assert left(app) == 0
 

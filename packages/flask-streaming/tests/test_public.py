@@ -1,4 +1,4 @@
-"""What users name in their own code can be imported."""
+"""Types that users need for annotations can be imported."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_what_an_older_version_left_in_its_place(
     caplog: pytest.LogCaptureFixture,
     fast: bool,
 ) -> None:
-    """What cachelib pickled, also under names of this version, is no response."""
+    """An item pickled by cachelib is ignored, even under a current name."""
     before = FileSystemCache(str(tmp_path))
     for number in range(20):
         before.set(f"flask-webcache:{number}", ("200 OK", [("X", "old")], "old"))

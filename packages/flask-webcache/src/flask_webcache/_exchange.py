@@ -181,7 +181,7 @@ class Exchange:
 
     @property
     def content(self) -> bool:
-        """Whether the request has content, which a view may read and no key holds."""
+        """True if the request has content, which is not part of any key."""
         environ = self.environ
         return (
             environ.get("CONTENT_LENGTH", "") not in ("", "0")

@@ -184,7 +184,7 @@ class Reads:
 
     @property
     def none(self) -> bool:
-        """Whether nothing was read."""
+        """True if nothing was read."""
         return not (self.variables or self.cookies) and (
             self.session is SessionUse.NONE
         )
